@@ -1,0 +1,2 @@
+//! The node's one binary: commands and the agent loop.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Every decision: update state machine, recovery, policy, error table, wire types.

@@ -1,0 +1,1 @@
+//! The real adapters: files, block devices, ESP, HTTP, records.

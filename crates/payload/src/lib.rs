@@ -1,0 +1,1 @@
+//! Turns an image into segments and back: full, reuse, verity tree.

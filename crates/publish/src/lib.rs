@@ -1,0 +1,1 @@
+//! Holds the signing side: repository, keys, releases, rollouts, withdrawal.

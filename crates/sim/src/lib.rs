@@ -1,0 +1,1 @@
+//! The simulated machine: volatile caches, torn sectors, boot model, power cuts.
