@@ -1,0 +1,258 @@
+//! The rows. Codes are an interface: a code is never renamed, never removed and never re-used for
+//! something else; what may change is its sentence.
+
+use super::{Category, Retry};
+
+/// Makes the enum and its exhaustive look-ups from one list, so that no row can be half there.
+macro_rules! codes {
+    ($( $(#[$doc:meta])* $name:ident = $text:literal, $category:ident, $retry:ident, $remedy:literal; )*) => {
+        /// A stable, kebab-case name for one way to fail.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Code { $( $(#[$doc])* $name, )* }
+
+        impl Code {
+            /// Every code, in table order.
+            pub const ALL: &'static [Code] = &[ $( Code::$name, )* ];
+
+            /// The stable name, as it stands on the wire, in logs and in metrics.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $( Code::$name => $text, )* }
+            }
+
+            /// Who can do something about it.
+            #[must_use]
+            pub const fn category(self) -> Category {
+                match self { $( Code::$name => Category::$category, )* }
+            }
+
+            /// Whether and when to try again.
+            #[must_use]
+            pub const fn retry(self) -> Retry {
+                match self { $( Code::$name => Retry::$retry, )* }
+            }
+
+            /// What a person can do, where the place that failed knows nothing better.
+            #[must_use]
+            pub const fn remedy(self) -> &'static str {
+                match self { $( Code::$name => $remedy, )* }
+            }
+        }
+    };
+}
+
+codes! {
+    // ---- input: the request itself
+    /// A command, request or argument that makes no sense.
+    BadRequest = "bad-request", Input, Never, "correct the request";
+    /// A release id or version that no verified metadata knows.
+    UnknownRelease = "unknown-release", Input, NextCheck, "run `twinroot check` and choose a release it lists";
+    /// The request does not fit the phase the update is in.
+    NotNow = "not-now", Input, Never, "look at `twinroot status` and wait for the phase to end, or cancel it";
+    /// Activate or reboot was asked for and nothing is staged.
+    NothingStaged = "nothing-staged", Input, Never, "stage a release first";
+    /// A rollback was asked for and there is no older slot that may run.
+    NoFallback = "no-fallback", Input, Operator, "apply a good release, which becomes the other slot";
+    /// A remote or requested name that would leave its directory, or is no name at all.
+    NameRefused = "name-refused", Input, Never, "use a plain name without directories";
+    /// An offline bundle that lacks a part that its own metadata names.
+    BundleIncomplete = "bundle-incomplete", Input, Operator, "make the bundle again";
+
+    // ---- input: what the node's policy refuses
+    /// The release is on the node's deny list.
+    ReleaseDenied = "release-denied", Input, Never, "wait for a newer release, or `twinroot undeny` it after finding out why it failed";
+    /// The release lies below the floor.
+    BelowFloor = "below-floor", Input, Never, "choose a release at or above the floor";
+    /// The release may be reached only through an earlier one.
+    BarrierRequired = "barrier-required", Input, NextCheck, "install the barrier release first";
+    /// The machine lacks something that the release requires.
+    RequirementMissing = "requirement-missing", Input, Never, "use hardware that meets the requirement or stay on an older release";
+    /// The release has been withdrawn by the publisher.
+    ReleaseWithdrawn = "release-withdrawn", Input, NextCheck, "wait for the publisher's next release";
+    /// The release is older than the one that runs, and no rollback was asked for.
+    NotNewer = "not-newer", Input, NextCheck, "nothing to do; to go back use `twinroot rollback`";
+
+    // ---- configuration
+    /// A configuration file that cannot be read.
+    ConfigUnreadable = "config-unreadable", Configuration, Operator, "make the file readable for the agent or remove it";
+    /// A configuration file that is no TOML.
+    ConfigSyntax = "config-syntax", Configuration, Operator, "correct the line named";
+    /// A key that no configuration has.
+    ConfigUnknownKey = "config-unknown-key", Configuration, Operator, "remove the key or correct its spelling";
+    /// A value of the wrong type or out of its bounds.
+    ConfigValue = "config-value", Configuration, Operator, "correct the value";
+    /// A setting that must be there and is not.
+    ConfigMissing = "config-missing", Configuration, Operator, "set it in a file below /etc/twinroot/config.d";
+    /// A setting that only the image may carry stands in a file that can be changed on the node.
+    ConfigImageOnly = "config-image-only", Configuration, Operator, "remove the key; it can change only with a new image";
+    /// A health check whose definition is wrong.
+    HealthCheckInvalid = "health-check-invalid", Configuration, Operator, "correct the check's definition";
+    /// The trust anchor of the image is missing or unusable.
+    AnchorMissing = "anchor-missing", Configuration, Operator, "use an image that carries its trust anchor";
+
+    // ---- environment
+    /// Another process holds twinroot's lock.
+    LockHeld = "lock-held", Environment, Backoff, "wait until the holder ends, or stop it";
+    /// The process lacks a permission.
+    NotPermitted = "not-permitted", Environment, Operator, "run it with the permissions of the agent";
+    /// A tool, device or kernel feature that must be there and is not.
+    ToolMissing = "tool-missing", Environment, Operator, "provide what is named";
+    /// A record with no readable copy.
+    StateDamaged = "state-damaged", Environment, Operator, "nothing to do for the update itself, it recovers from the disk; find out what damaged the record";
+    /// A record that cannot be read or written.
+    StateUnwritable = "state-unwritable", Environment, Backoff, "make the state directory writable and free some space";
+    /// A record written by a version too new for this one.
+    StateTooNew = "state-too-new", Environment, Operator, "boot the newer release that wrote it";
+    /// The clock is wrong, and what is to be done needs a right one.
+    ClockUntrusted = "clock-untrusted", Environment, Backoff, "set the clock or let it synchronise";
+    /// A directory of the machine is not what it should be.
+    MachineInvalid = "machine-invalid", Environment, Operator, "point to a machine made by `machine new`, or make a new one";
+    /// A file of the node that cannot be read or written.
+    FileIo = "file-io", Environment, Backoff, "look at the file and the disk below it";
+
+    // ---- trust: signatures and roles
+    /// Too few distinct keys have signed.
+    ThresholdNotMet = "threshold-not-met", Trust, NextCheck, "tell the publisher; a signature is missing or a key is not the role's";
+    /// A signed document that is no strict JSON, or not the shape of its role.
+    MetadataMalformed = "metadata-malformed", Trust, NextCheck, "tell the publisher or use another mirror";
+    /// A role that has expired: a freeze, or a publisher who forgot.
+    MetadataExpired = "metadata-expired", Trust, NextCheck, "the publisher must sign again; check this node's clock too";
+    /// A role with a version below one that was already trusted.
+    Rollback = "rollback", Trust, NextCheck, "use another mirror; this one serves old metadata";
+    /// Metadata that does not belong together.
+    MixAndMatch = "mix-and-match", Trust, NextCheck, "use another mirror, or wait until this one has finished copying";
+    /// A root version that is not exactly the next.
+    RootVersionSkipped = "root-version-skipped", Trust, NextCheck, "the repository must serve every root version";
+    /// One key under two identifiers.
+    DuplicateKey = "duplicate-key", Trust, NextCheck, "the publisher must list each key once";
+    /// A release that another channel lists.
+    ShadowedByChannel = "shadowed-by-channel", Trust, NextCheck, "the publisher must release through this node's channel";
+    /// A target that trusted metadata does not list.
+    TargetNotFound = "target-not-found", Trust, NextCheck, "wait for the publisher to release it, or correct the name";
+    /// Bytes that do not have the digest that was signed.
+    DigestMismatch = "digest-mismatch", Trust, NextCheck, "use another mirror; if all fail, tell the publisher";
+    /// Bytes of another length than was signed.
+    LengthMismatch = "length-mismatch", Trust, NextCheck, "use another mirror; if all fail, tell the publisher";
+    /// Saved signed bytes that no longer verify.
+    StoredMetadataInvalid = "stored-metadata-invalid", Trust, NextCheck, "nothing to do; they are fetched again";
+
+    // ---- trust: manifests and policies
+    /// A manifest for another product, variant, architecture or channel.
+    WrongSoftware = "wrong-software", Trust, Never, "correct the node's product, architecture or channel, or tell the publisher";
+    /// A manifest or policy that breaks its own rules.
+    ManifestInvalid = "manifest-invalid", Trust, Never, "tell the publisher";
+    /// A manifest with parts that this version does not know.
+    ClientTooOld = "client-too-old", Trust, NextCheck, "install the barrier release that is named first";
+    /// A rollout policy that goes beyond what the channel's threshold allowed.
+    RolloutTooWide = "rollout-too-wide", Trust, NextCheck, "the rollout policy may only delay, pause or withdraw; tell the publisher";
+    /// A slot or an image whose root hash is not the signed one.
+    RootHashMismatch = "root-hash-mismatch", Trust, NextCheck, "stage it again; if it fails again, tell the publisher";
+    /// The payload's index and its segments do not belong together, or break the format.
+    PayloadMalformed = "payload-malformed", Trust, Never, "tell the publisher";
+    /// The UKI does not carry the root hash of its release.
+    UkiRootHashMismatch = "uki-root-hash-mismatch", Trust, Never, "tell the publisher; image and UKI are of different builds";
+
+    // ---- network
+    /// No connection, or no name.
+    Unreachable = "unreachable", Network, Backoff, "look at the network, the proxy and the URL";
+    /// The TLS handshake failed.
+    TlsFailed = "tls-failed", Network, Backoff, "look at the server's certificate and this node's clock";
+    /// A status that is no success.
+    HttpStatus = "http-status", Network, Backoff, "look at the repository's web server";
+    /// The file is not on the server.
+    NotOnServer = "not-on-server", Network, Backoff, "the publisher or mirror must upload it";
+    /// The answer came slower than the minimum throughput.
+    TooSlow = "too-slow", Network, Backoff, "use another mirror, or lower the minimum throughput";
+    /// No answer at all in time.
+    TimedOut = "timed-out", Network, Backoff, "look at the network; use another mirror";
+    /// More bytes than may come.
+    EndlessData = "endless-data", Network, NextCheck, "use another mirror; this one sends more than was signed";
+    /// Fewer bytes than must come.
+    Truncated = "truncated", Network, Backoff, "nothing to do; it is fetched again";
+    /// A range answer that is not the range asked for.
+    WrongRange = "wrong-range", Network, Backoff, "use a server or proxy that keeps to HTTP ranges";
+    /// A redirect to another scheme, or too many of them.
+    RedirectRefused = "redirect-refused", Network, Operator, "correct the repository's URL or its web server";
+    /// A URL that cannot be used.
+    UrlInvalid = "url-invalid", Network, Operator, "correct the URL";
+
+    // ---- disk
+    /// The slot is smaller than the image.
+    SlotTooSmall = "slot-too-small", Disk, Never, "install anew with larger slots, or publish a smaller image";
+    /// The slot to be written is the booted one.
+    SlotIsBooted = "slot-is-booted", Disk, Operator, "the partition table is not what twinroot expects; look at it";
+    /// The slot to be written is mounted or held by another.
+    SlotInUse = "slot-in-use", Disk, Operator, "unmount it or stop its user";
+    /// A partition of the layout is not on the disk.
+    SlotMissing = "slot-missing", Disk, Operator, "correct the layout in the configuration or install anew";
+    /// Two partitions claim to be the same.
+    SlotAmbiguous = "slot-ambiguous", Disk, Operator, "give each partition a name and UUID of its own";
+    /// A partition table that cannot be read or contradicts itself.
+    TableInvalid = "table-invalid", Disk, Operator, "repair the partition table";
+    /// The partitions that are wanted do not fit on the disk.
+    TableDoesNotFit = "table-does-not-fit", Disk, Operator, "use a larger disk or smaller slots";
+    /// No space left.
+    DiskFull = "disk-full", Disk, Operator, "free some space";
+    /// The device or file system is read-only.
+    DiskReadOnly = "disk-read-only", Disk, Operator, "find out why it is read-only; a failing disk often turns so";
+    /// A read or write failed.
+    DiskIo = "disk-io", Disk, Backoff, "look at the kernel's log; the disk may be failing";
+    /// A flush failed; what was written before it is not to be trusted.
+    FlushFailed = "flush-failed", Disk, Backoff, "look at the kernel's log; the disk may be failing";
+    /// What was read back is not what was written.
+    ReadBackMismatch = "read-back-mismatch", Disk, Backoff, "look at disk and memory; the write is repeated";
+    /// The base of a delta or of reuse is not what it was.
+    BaseGone = "base-gone", Disk, NextCheck, "nothing to do; the full payload is fetched instead";
+
+    // ---- boot
+    /// No EFI system partition, or none that can be used.
+    EspMissing = "esp-missing", Boot, Operator, "mount the EFI system partition the machine was booted from";
+    /// The EFI system partition is read-only.
+    EspReadOnly = "esp-read-only", Boot, Operator, "repair its file system and mount it writable";
+    /// The EFI system partition has too little space.
+    EspFull = "esp-full", Boot, Operator, "remove what does not belong there";
+    /// A boot entry whose file name does not keep the rules.
+    EntryNameInvalid = "entry-name-invalid", Boot, Operator, "rename or remove the file";
+    /// A boot entry that must be there and is not.
+    EntryMissing = "entry-missing", Boot, Operator, "apply the release again";
+    /// Two boot entry files that claim to be the same entry.
+    EntryAmbiguous = "entry-ambiguous", Boot, Operator, "remove the copy that does not belong there";
+    /// A UKI that is no PE file or lacks what every UKI has.
+    UkiInvalid = "uki-invalid", Boot, Never, "tell the publisher";
+    /// A UKI without, or with more than one, root hash.
+    UkiRootHashMissing = "uki-root-hash-missing", Boot, Never, "tell the publisher; the command line must carry exactly one root hash";
+    /// The bootloader cannot do what was asked.
+    LoaderUnsupported = "loader-unsupported", Boot, Operator, "use a bootloader that twinroot drives";
+    /// The bootloader did not count a try.
+    LoaderNotCounting = "loader-not-counting", Boot, Operator, "update the bootloader; trials are booted one-shot until then";
+    /// A boot variable cannot be read or written.
+    BootVariable = "boot-variable", Boot, Backoff, "look at the firmware's variable store";
+    /// Not known which slot is booted.
+    BootedSlotUnknown = "booted-slot-unknown", Boot, Operator, "boot through twinroot's boot entry";
+    /// The booted system is not the one that its records name.
+    BootedMismatch = "booted-mismatch", Boot, Operator, "nothing to do; the booted system outranks the record";
+    /// The attempt record on the ESP is damaged.
+    AttemptRecordDamaged = "attempt-record-damaged", Boot, Backoff, "nothing to do; it is written anew";
+    /// The trial never reached a system that could judge it.
+    TrialNeverCameUp = "trial-never-came-up", Boot, Never, "look at the console or the firmware's log of the failed starts";
+    /// The machine could not be restarted.
+    RebootFailed = "reboot-failed", Boot, Backoff, "restart it by hand";
+
+    // ---- health
+    /// A required health check failed.
+    HealthFailed = "health-failed", Health, Never, "look at the check and at the service it watches";
+    /// No verdict by the deadline.
+    HealthNoVerdict = "health-no-verdict", Health, Never, "look at why the check never answered";
+    /// Unhealthy before any update.
+    UnhealthyBefore = "unhealthy-before", Health, Backoff, "repair the workload first; it is not the update's fault";
+    /// Both slots are unhealthy.
+    BothSlotsUnhealthy = "both-slots-unhealthy", Health, Operator, "the cause is outside the image; look at data, network and hardware";
+
+    // ---- internal
+    /// Something that cannot be.
+    Internal = "internal", Internal, Operator, "report it with the output of `twinroot status --json`";
+    /// The same step has failed too often.
+    TooManyAttempts = "too-many-attempts", Internal, Operator, "look at the failures before; then `twinroot resume`";
+    /// A code of a newer version.
+    Unrecognised = "unrecognised", Internal, Operator, "read the record with the version that wrote it";
+}
