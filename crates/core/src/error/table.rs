@@ -248,6 +248,44 @@ codes! {
     /// Both slots are unhealthy.
     BothSlotsUnhealthy = "both-slots-unhealthy", Health, Operator, "the cause is outside the image; look at data, network and hardware";
 
+    // ---- the publisher's side (`twinroot-publish`)
+    /// A repository is there already.
+    RepositoryExists = "repository-exists", Input, Never, "choose another directory";
+    /// No repository in the directory given.
+    RepositoryMissing = "repository-missing", Input, Never, "give the directory that `init` made";
+    /// A file given to the publisher is not what it must be.
+    InputFileInvalid = "input-file-invalid", Input, Never, "give the file that the image build made";
+    /// A key of that name is there already.
+    KeyExists = "key-exists", Input, Never, "choose another name; a key is never overwritten";
+    /// A key that is needed is not at hand.
+    KeyMissing = "key-missing", Input, Operator, "give the directory that holds the key (--keys), or have its holder sign";
+    /// A key file that cannot be read or decrypted.
+    KeyUnreadable = "key-unreadable", Input, Operator, "give the right passphrase (--passphrase-file) and a PKCS#8 PEM file";
+    /// A kind of key that the repository's key policy does not allow.
+    KeyKindRefused = "key-kind-refused", Configuration, Operator, "use an ed25519 key, or allow P-256 in publish.toml and in the key policy of the image";
+    /// An external signer that failed.
+    SignerFailed = "signer-failed", Environment, Operator, "run the signer command by hand and look at what it says";
+    /// A signature by a key that the role does not have.
+    SignatureUseless = "signature-useless", Input, Never, "sign with a key of the role; `twinroot-publish status` names them";
+    /// No draft of that role.
+    DraftMissing = "draft-missing", Input, Never, "look at `twinroot-publish status` for the drafts there are";
+    /// More signatures wanted than there are keys.
+    ThresholdUnmeetable = "threshold-unmeetable", Input, Never, "lower the threshold or add keys";
+    /// A channel that the repository does not have.
+    ChannelUnknown = "channel-unknown", Input, Never, "choose one of the repository's channels";
+    /// A version that was released before.
+    ReleaseExists = "release-exists", Input, Never, "choose a higher version";
+    /// A root hash that an earlier release has.
+    RootHashUsed = "root-hash-used", Input, Never, "build an image with a content of its own; a denied root hash must never come back under a new version";
+    /// A verity salt other than the product's.
+    SaltChanged = "salt-changed", Input, Never, "build the tree with the product's salt; equal blocks must have equal hashes";
+    /// Published or drafted files that cannot be read back.
+    RepositoryDamaged = "repository-damaged", Environment, Operator, "restore the file from a backup or a mirror, then run `twinroot-publish check`";
+    /// New metadata that a node would refuse.
+    WouldBeRefused = "would-be-refused", Trust, Operator, "nothing was published; correct what is named and release again";
+    /// `check` found problems.
+    CheckFailed = "check-failed", Environment, Operator, "repair what the list names";
+
     // ---- internal
     /// Something that cannot be.
     Internal = "internal", Internal, Operator, "report it with the output of `twinroot status --json`";
