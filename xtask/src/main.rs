@@ -1,2 +1,52 @@
-//! One entry for people and CI.
-fn main() {}
+//! `./x`: tests, lints, demo, machine in files, bench.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use xtask::{bench, ci, demo, lint, machine, tests};
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "x",
+    bin_name = "./x",
+    about = "One entry for people and CI",
+    arg_required_else_help = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Show a release installed, updated, rolled back and refused on a machine in files
+    Demo(demo::Args),
+    /// Run every test that needs no virtual machine; ends with the counts
+    Test(tests::Args),
+    /// Run what CI runs: format, clippy, house rules, tests, licences, demo
+    Ci(ci::Args),
+    /// Check the house rules: layers, purity, size budget
+    Lint,
+    /// Measure speed, memory and bytes against other tools in the same run
+    Bench(bench::Args),
+    /// Make or boot a machine that lives in a folder of files
+    Machine(machine::Args),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Task::Demo(args) => demo::run(&args),
+        Task::Test(args) => tests::run(&args),
+        Task::Ci(args) => ci::run(&args),
+        Task::Lint => lint::run(),
+        Task::Bench(args) => bench::run(&args),
+        Task::Machine(args) => machine::run(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("x: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

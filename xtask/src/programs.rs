@@ -1,0 +1,68 @@
+//! The project's own programs: built once, then run as a person would run them.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::run;
+
+/// Which build of the programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// Quick to build; for tests and the demo.
+    Dev,
+    /// What ships; for measurements.
+    Release,
+}
+
+/// Built programs of one profile.
+#[derive(Debug, Clone)]
+pub struct Programs {
+    folder: PathBuf,
+}
+
+impl Programs {
+    /// Builds the node's binary and the publisher's, each by itself so that the node's carries no
+    /// feature that only the publisher turns on.
+    pub fn build(profile: Profile) -> Result<Self> {
+        for package in ["twinroot", "twinroot-publish"] {
+            let mut command = run::cargo(["build", "--quiet", "-p", package, "--bins"]);
+            if profile == Profile::Release {
+                command.arg("--release");
+            }
+            run::quiet(&mut command)?;
+        }
+        let folder = run::target_dir().join(match profile {
+            Profile::Dev => "debug",
+            Profile::Release => "release",
+        });
+        let programs = Self { folder };
+        for name in ["twinroot", "twinroot-publish"] {
+            if !programs.path(name).is_file() {
+                bail!("the build left no {}", programs.path(name).display());
+            }
+        }
+        Ok(programs)
+    }
+
+    /// Where the program `name` lies.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// The folder of all of them.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The node's binary.
+    pub fn node(&self) -> Command {
+        Command::new(self.path("twinroot"))
+    }
+
+    /// The publisher's binary.
+    pub fn publish(&self) -> Command {
+        Command::new(self.path("twinroot-publish"))
+    }
+}
