@@ -1,0 +1,3 @@
+//! Measures bytes, time and memory on two image files (to be written).
+
+fn main() {}

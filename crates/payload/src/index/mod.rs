@@ -1,0 +1,15 @@
+//! The index of a payload: which coded bytes yield which blocks of the image.
+//!
+//! Byte layout in `docs/formats/payload.md`. The index is named by size and digest in the signed
+//! manifest and is the first part of the payload file; it is checked whole by [`load`] before
+//! anything in it is parsed.
+
+mod model;
+mod read;
+#[cfg(feature = "encode")]
+pub(crate) mod write;
+
+pub use model::{Coding, FORMAT, Header, INDEX_MAX, KEY_WIDTHS, Run, SEGMENT_BLOCKS_MAX, Segment};
+pub(crate) use model::{HEADER_BYTES, MAGIC, RECORD_BYTES, key_of};
+pub(crate) use read::Keys;
+pub use read::{Expect, Index, load};

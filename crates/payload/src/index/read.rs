@@ -1,0 +1,470 @@
+//! Reading an index: a digest check over the whole, one pass of consistency checks, then by parts.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::bits::Bits;
+use crate::error::{Error, Result};
+use crate::index::{
+    Coding, FORMAT, HEADER_BYTES, Header, INDEX_MAX, KEY_WIDTHS, MAGIC, RECORD_BYTES, Run,
+    SEGMENT_BLOCKS_MAX, Segment, key_of,
+};
+use crate::io::{CodedSource, ReadAt, fetch_into};
+use crate::verity::{BLOCK, Hash, TreeShape, hex, sha256};
+
+/// What the signed manifest says of the image; the index must agree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expect {
+    /// Size of the image in bytes.
+    pub image_bytes: u64,
+    /// Root hash of its verity tree.
+    pub root_hash: Hash,
+    /// Size of the payload file in bytes.
+    pub file_bytes: u64,
+}
+
+/// Fetches the index, the first `size` bytes of the payload, and checks its digest.
+///
+/// # Errors
+/// [`Error::TooLarge`] above [`INDEX_MAX`], before anything is fetched or allocated;
+/// [`Error::IndexDigest`] where the bytes are not the ones that the manifest names.
+pub fn load(source: &dyn CodedSource, size: u64, digest: &Hash) -> Result<Vec<u8>> {
+    if size > INDEX_MAX {
+        return Err(Error::TooLarge {
+            what: "the index's size",
+            found: size,
+            limit: INDEX_MAX,
+        });
+    }
+    let mut bytes = vec![0; size as usize];
+    fetch_into(source, 0, &mut bytes).map_err(Error::io("fetch the payload's index"))?;
+    if sha256(&bytes) == *digest {
+        Ok(bytes)
+    } else {
+        Err(Error::IndexDigest)
+    }
+}
+
+/// A checked index, read by parts.
+#[derive(Clone, Copy)]
+pub struct Index<'a> {
+    bytes: &'a dyn ReadAt,
+    header: Header,
+}
+
+impl core::fmt::Debug for Index<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_tuple("Index").field(&self.header).finish()
+    }
+}
+
+pub(crate) fn invalid(what: impl Into<String>) -> Error {
+    Error::IndexInvalid { what: what.into() }
+}
+
+impl<'a> Index<'a> {
+    /// Reads the header and checks the whole index once: it is for the expected image, its
+    /// sections and the coded ranges join without gap or overlap, and its runs cover each block of
+    /// the image exactly once. Memory: one bit a block of the image.
+    pub fn open(bytes: &'a dyn ReadAt, expect: &Expect) -> Result<Self> {
+        let size = bytes.len().map_err(Error::io("read the payload's index"))?;
+        let header = read_header(bytes, size)?;
+        agree(&header, expect)?;
+        let index = Self { bytes, header };
+        index.check_segments()?;
+        Ok(index)
+    }
+
+    /// What the index says of the whole payload.
+    #[must_use]
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The record of segment `number`.
+    pub fn segment(&self, number: u32) -> Result<Segment> {
+        if number >= self.header.segments {
+            return Err(invalid(format!("there is no segment {number}")));
+        }
+        let mut record = [0; RECORD_BYTES];
+        let at = HEADER_BYTES as u64 + u64::from(number) * RECORD_BYTES as u64;
+        self.bytes
+            .read_at(at, &mut record)
+            .map_err(Error::io("read the payload's index"))?;
+        decode_record(number, &record)
+    }
+
+    /// The runs of a segment, in order of the image.
+    #[must_use]
+    pub(crate) fn runs(&self, segment: &Segment) -> Runs<'a> {
+        Runs {
+            bytes: self.bytes,
+            next: self.header.runs_start() + segment.runs_start,
+            end: self.header.runs_start() + segment.runs_start + u64::from(segment.runs_bytes),
+            window: Window::new(),
+            number: segment.number,
+            blocks: (segment.coding != Coding::Zero).then_some(segment.blocks),
+            image_blocks: self.header.image_blocks,
+            target: 0,
+            from: 0,
+        }
+    }
+
+    /// Access to the keys of all distinct blocks.
+    #[must_use]
+    pub(crate) fn keys(&self) -> Keys<'a> {
+        let (bytes, header) = (self.bytes, self.header);
+        let start = header.keys_start();
+        let end = start + header.distinct_blocks * u64::from(header.key_width);
+        Keys {
+            bytes,
+            start,
+            end,
+            width: header.key_width,
+            window: Window::new(),
+        }
+    }
+
+    fn check_segments(&self) -> Result<()> {
+        let header = &self.header;
+        let mut covered = Bits::new(header.image_blocks);
+        let (mut runs, mut keys) = (0, 0);
+        let mut coded = header.index_bytes().expect("read_header has added it up");
+        for number in 0..header.segments {
+            let segment = self.segment(number)?;
+            if segment.runs_start != runs
+                || segment.first_key != keys
+                || segment.coded_start != coded
+            {
+                return Err(invalid(format!(
+                    "segment {number} does not join the one before"
+                )));
+            }
+            check_lengths(&segment, header)?;
+            runs += u64::from(segment.runs_bytes);
+            keys += u64::from(segment.blocks);
+            coded = coded
+                .checked_add(u64::from(segment.coded_bytes))
+                .ok_or_else(|| invalid(format!("segment {number} ends beyond all bounds")))?;
+            if runs > header.runs_bytes {
+                return Err(invalid(format!(
+                    "the runs of segment {number} leave their section"
+                )));
+            }
+            self.check_runs(&segment, &mut covered)?;
+        }
+        let ends = (runs, keys, coded);
+        if ends != (header.runs_bytes, header.distinct_blocks, header.file_bytes) {
+            return Err(invalid(
+                "the segments do not add up to the sizes in the header",
+            ));
+        }
+        if covered.count() != header.image_blocks {
+            return Err(invalid("some blocks of the image are in no segment"));
+        }
+        Ok(())
+    }
+
+    /// Each image block once over all segments; each block of the segment used at least once.
+    fn check_runs(&self, segment: &Segment, covered: &mut Bits) -> Result<()> {
+        let mut used = Bits::new(u64::from(segment.blocks));
+        let mut runs = self.runs(segment);
+        while let Some(run) = runs.next()? {
+            for i in 0..run.count {
+                if !covered.set(run.target + u64::from(i)) {
+                    let (block, number) = (run.target + u64::from(i), segment.number);
+                    return Err(invalid(format!(
+                        "segment {number} yields block {block} again"
+                    )));
+                }
+                if segment.coding != Coding::Zero {
+                    used.set(u64::from(run.from + i));
+                }
+            }
+        }
+        if used.count() != u64::from(segment.blocks) {
+            let number = segment.number;
+            return Err(invalid(format!(
+                "segment {number} holds blocks that no run names"
+            )));
+        }
+        Ok(())
+    }
+}
+
+fn read_header(bytes: &dyn ReadAt, size: u64) -> Result<Header> {
+    let mut raw = [0; HEADER_BYTES];
+    if size < HEADER_BYTES as u64 {
+        return Err(Error::NotAPayload {
+            found: format!("an index of {size} bytes"),
+        });
+    }
+    bytes
+        .read_at(0, &mut raw)
+        .map_err(Error::io("read the payload's index"))?;
+    if raw[..8] != *MAGIC {
+        return Err(Error::NotAPayload {
+            found: format!("first bytes {}", hex(&raw[..8])),
+        });
+    }
+    let format = u32_at(&raw, 8);
+    if format != FORMAT {
+        return Err(Error::FormatUnknown {
+            found: format,
+            known: FORMAT,
+        });
+    }
+    if u32_at(&raw, 12) as usize != BLOCK {
+        return Err(invalid(format!(
+            "blocks of {} bytes, not {BLOCK}",
+            u32_at(&raw, 12)
+        )));
+    }
+    let mut root_hash = [0; 32];
+    root_hash.copy_from_slice(&raw[64..96]);
+    let header = Header {
+        segment_blocks: u32_at(&raw, 16),
+        segments: u32_at(&raw, 20),
+        image_blocks: u64_at(&raw, 24),
+        distinct_blocks: u64_at(&raw, 32),
+        runs_bytes: u64_at(&raw, 40),
+        file_bytes: u64_at(&raw, 48),
+        key_width: raw[56],
+        root_hash,
+    };
+    if raw[57..64].iter().chain(&raw[96..]).any(|byte| *byte != 0) {
+        return Err(invalid("reserved bytes of the header are set"));
+    }
+    if header.segment_blocks == 0 || header.segment_blocks > SEGMENT_BLOCKS_MAX {
+        let (found, limit) = (header.segment_blocks.into(), SEGMENT_BLOCKS_MAX.into());
+        return Err(Error::TooLarge {
+            what: "the number of blocks in a segment",
+            found,
+            limit,
+        });
+    }
+    if !KEY_WIDTHS.contains(&header.key_width) {
+        return Err(invalid(format!("keys of {} bytes", header.key_width)));
+    }
+    TreeShape::new(header.image_blocks)?;
+    if header.index_bytes() != Some(size) {
+        return Err(invalid(format!(
+            "its counts do not add up to its {size} bytes"
+        )));
+    }
+    Ok(header)
+}
+
+fn agree(header: &Header, expect: &Expect) -> Result<()> {
+    let image_bytes = header.image_blocks * BLOCK as u64;
+    if image_bytes != expect.image_bytes {
+        let what = format!("{image_bytes} bytes, not {} as signed", expect.image_bytes);
+        return Err(Error::IndexForAnotherImage { what });
+    }
+    if header.root_hash != expect.root_hash {
+        let (found, signed) = (hex(&header.root_hash), hex(&expect.root_hash));
+        let what = format!("root hash {found}, not {signed} as signed");
+        return Err(Error::IndexForAnotherImage { what });
+    }
+    if header.file_bytes != expect.file_bytes {
+        let (found, signed) = (header.file_bytes, expect.file_bytes);
+        let what = format!("a payload of {found} bytes, not {signed} as signed");
+        return Err(Error::IndexForAnotherImage { what });
+    }
+    Ok(())
+}
+
+fn check_lengths(segment: &Segment, header: &Header) -> Result<()> {
+    let (number, blocks) = (segment.number, segment.blocks);
+    let coded = segment.coded_bytes as usize;
+    let right = match segment.coding {
+        Coding::Zero => blocks == 0 && coded == 0,
+        Coding::Raw => blocks > 0 && coded == segment.decoded_bytes(),
+        // A frame no shorter than its content is sent raw: so coded bytes always fit the buffer
+        // of a worker.
+        Coding::Zstd => blocks > 0 && coded > 0 && coded < segment.decoded_bytes(),
+    };
+    if right && blocks <= header.segment_blocks && segment.runs_bytes > 0 {
+        return Ok(());
+    }
+    Err(invalid(format!(
+        "segment {number} has {blocks} blocks in {coded} coded bytes"
+    )))
+}
+
+fn decode_record(number: u32, raw: &[u8; RECORD_BYTES]) -> Result<Segment> {
+    let Some(coding) = Coding::from_byte(raw[0]) else {
+        return Err(Error::CodingUnknown {
+            segment: number,
+            coding: raw[0],
+        });
+    };
+    if raw[1] != 0 {
+        return Err(invalid(format!(
+            "a reserved byte of segment {number} is set"
+        )));
+    }
+    let mut digest = [0; 32];
+    digest.copy_from_slice(&raw[40..72]);
+    Ok(Segment {
+        number,
+        coding,
+        age: u16::from_le_bytes([raw[2], raw[3]]),
+        blocks: u32_at(raw, 4),
+        coded_bytes: u32_at(raw, 8),
+        runs_bytes: u32_at(raw, 12),
+        coded_start: u64_at(raw, 16),
+        runs_start: u64_at(raw, 24),
+        first_key: u64_at(raw, 32),
+        digest,
+    })
+}
+
+fn u32_at(raw: &[u8], at: usize) -> u32 {
+    let mut bytes = [0; 4];
+    bytes.copy_from_slice(&raw[at..at + 4]);
+    u32::from_le_bytes(bytes)
+}
+
+fn u64_at(raw: &[u8], at: usize) -> u64 {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&raw[at..at + 8]);
+    u64::from_le_bytes(bytes)
+}
+
+/// A sliding window over the index: 4 KiB, so that a walk costs a read every few hundred entries.
+struct Window {
+    buffer: Box<[u8; BLOCK]>,
+    start: u64,
+    filled: usize,
+}
+
+impl Window {
+    fn new() -> Self {
+        Self {
+            buffer: Box::new([0; BLOCK]),
+            start: 0,
+            filled: 0,
+        }
+    }
+
+    /// At least `want` bytes from `at` on, more where they lie before `end`.
+    fn get(&mut self, bytes: &dyn ReadAt, at: u64, want: usize, end: u64) -> Result<&[u8]> {
+        let held = self.start <= at && at + want as u64 <= self.start + self.filled as u64;
+        if !held {
+            let len = (end.saturating_sub(at)).min(BLOCK as u64) as usize;
+            if len < want {
+                return Err(invalid("a section ends in the middle of an entry"));
+            }
+            bytes
+                .read_at(at, &mut self.buffer[..len])
+                .map_err(Error::io("read the payload's index"))?;
+            (self.start, self.filled) = (at, len);
+        }
+        Ok(&self.buffer[(at - self.start) as usize..self.filled])
+    }
+}
+
+/// Walks the runs of one segment.
+pub(crate) struct Runs<'a> {
+    bytes: &'a dyn ReadAt,
+    next: u64,
+    end: u64,
+    window: Window,
+    number: u32,
+    /// Blocks of the segment; `None` for a zero segment.
+    blocks: Option<u32>,
+    image_blocks: u64,
+    /// End of the run before, in the image and in the segment.
+    target: u64,
+    from: u64,
+}
+
+impl Runs<'_> {
+    /// The next run: a gap since the run before, how far `from` jumps from where that run ended,
+    /// and the count less one.
+    pub(crate) fn next(&mut self) -> Result<Option<Run>> {
+        if self.next == self.end {
+            return Ok(None);
+        }
+        let target = self.target.checked_add(self.varint()?);
+        let jump = self.varint()?;
+        let jump = (jump >> 1) as i64 ^ -((jump & 1) as i64);
+        let from = self.from.checked_add_signed(jump);
+        let count = self.varint()?.checked_add(1);
+        let run = (|| {
+            let (target, from, count) = (target?, from?, count?);
+            let fits = target.checked_add(count)? <= self.image_blocks
+                && match self.blocks {
+                    Some(blocks) => from.checked_add(count)? <= u64::from(blocks),
+                    None => jump == 0,
+                };
+            let (from, count) = (u32::try_from(from).ok()?, u32::try_from(count).ok()?);
+            fits.then_some(Run {
+                target,
+                from,
+                count,
+            })
+        })();
+        let Some(run) = run else {
+            return Err(invalid(format!(
+                "a run of segment {} leaves its bounds",
+                self.number
+            )));
+        };
+        self.target = run.target + u64::from(run.count);
+        if self.blocks.is_some() {
+            self.from = u64::from(run.from + run.count);
+        }
+        Ok(Some(run))
+    }
+
+    /// A number in groups of seven bits, least first; the shortest form only, so that an index
+    /// has one spelling.
+    fn varint(&mut self) -> Result<u64> {
+        let mut value = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.window.get(self.bytes, self.next, 1, self.end)?[0];
+            self.next += 1;
+            let bits = u64::from(byte & 0x7f);
+            if shift == 63 && bits > 1 {
+                break;
+            }
+            value |= bits << shift;
+            if byte & 0x80 == 0 {
+                if byte == 0 && shift > 0 {
+                    break;
+                }
+                return Ok(value);
+            }
+        }
+        Err(invalid(format!(
+            "a number in the runs of segment {} is malformed",
+            self.number
+        )))
+    }
+}
+
+/// Reads keys, best in ascending order.
+pub(crate) struct Keys<'a> {
+    bytes: &'a dyn ReadAt,
+    start: u64,
+    end: u64,
+    width: u8,
+    window: Window,
+}
+
+impl Keys<'_> {
+    /// The key of distinct block `number`.
+    pub(crate) fn get(&mut self, number: u64) -> Result<u64> {
+        let width = usize::from(self.width);
+        let at = self.start + number * width as u64;
+        Ok(key_of(
+            self.window.get(self.bytes, at, width, self.end)?,
+            self.width,
+        ))
+    }
+}

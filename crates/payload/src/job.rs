@@ -1,0 +1,322 @@
+//! Doing the work of one segment. Jobs do not depend on each other.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::code::Decoder;
+use crate::error::{Error, Result};
+use crate::index::{Coding, Index, Keys, Run, Segment};
+use crate::io::{CodedSource, ReadWriteAt, fetch_into};
+use crate::plan::Plan;
+use crate::reuse::{LeafCache, ReuseTable};
+use crate::verity::BLOCK;
+
+/// The work of one segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Job {
+    /// Number of the segment.
+    pub segment: u32,
+    /// Whether its coded bytes are fetched; else its blocks come from the base.
+    pub fetch: bool,
+}
+
+/// Everything that jobs share.
+#[derive(Clone, Copy)]
+pub struct Io<'a> {
+    /// The payload's index.
+    pub index: &'a Index<'a>,
+    /// The plan that the jobs are from.
+    pub plan: &'a Plan,
+    /// The base, the same that the plan was made with.
+    pub table: Option<&'a ReuseTable<'a>>,
+    /// Where the payload file is.
+    pub source: &'a dyn CodedSource,
+    /// The data partition of the target slot.
+    pub target: &'a dyn ReadWriteAt,
+    /// Whether to read each target block first and leave it alone where it is right already.
+    pub compare: bool,
+}
+
+impl core::fmt::Debug for Io<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Io({:?}, compare: {})", self.index, self.compare)
+    }
+}
+
+/// A worker's buffers: one coded and one decoded segment (2 × 4 MiB at the most), and a decoder.
+/// The only large allocation of applying; made once a worker.
+pub struct Scratch {
+    coded: Vec<u8>,
+    decoded: Vec<u8>,
+    decoder: Decoder,
+    leaf: LeafCache,
+}
+
+impl core::fmt::Debug for Scratch {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(
+            f,
+            "Scratch({} bytes)",
+            self.coded.len() + self.decoded.len()
+        )
+    }
+}
+
+impl Scratch {
+    /// Buffers for the segments of this index.
+    #[must_use]
+    pub fn new(index: &Index<'_>) -> Self {
+        let bytes = index.header().segment_bytes();
+        let (coded, decoded) = (vec![0; bytes], vec![0; bytes]);
+        Self {
+            coded,
+            decoded,
+            decoder: Decoder::new(),
+            leaf: LeafCache::new(),
+        }
+    }
+
+    /// Where a caller that streams a [`crate::plan::FetchRun`] puts the coded bytes of one
+    /// segment before [`run_fetched`]. `coded_bytes` of the segment's record is the length.
+    pub fn coded_mut(&mut self, segment: &Segment) -> &mut [u8] {
+        &mut self.coded[..segment.coded_bytes as usize]
+    }
+}
+
+/// What a job did, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Outcome {
+    /// Coded bytes fetched.
+    pub fetched: u64,
+    /// Bytes of the image copied from the base.
+    pub reused: u64,
+    /// Bytes of the image that the target had already, so that they were not written.
+    pub right: u64,
+    /// Bytes written to the target.
+    pub written: u64,
+}
+
+impl Outcome {
+    /// Adds what another job did.
+    pub fn add(&mut self, other: &Self) {
+        self.fetched += other.fetched;
+        self.reused += other.reused;
+        self.right += other.right;
+        self.written += other.written;
+    }
+}
+
+/// Does a job, fetching its coded bytes where it needs them.
+///
+/// Writes the target's blocks; durable only after the caller's flush. May be repeated.
+pub fn run_job(job: &Job, io: &Io<'_>, scratch: &mut Scratch) -> Result<Outcome> {
+    let segment = io.index.segment(job.segment)?;
+    if job.fetch {
+        let coded = scratch.coded_mut(&segment);
+        fetch_into(io.source, segment.coded_start, coded)
+            .map_err(Error::io("fetch a segment of the payload"))?;
+        return run_fetched(job, io, scratch);
+    }
+    match segment.coding {
+        Coding::Zero => write_zeroes(&segment, io, scratch),
+        Coding::Raw | Coding::Zstd => copy_from_base(&segment, io, scratch),
+    }
+}
+
+/// Does a job whose coded bytes the caller has put into [`Scratch::coded_mut`].
+pub fn run_fetched(job: &Job, io: &Io<'_>, scratch: &mut Scratch) -> Result<Outcome> {
+    let segment = io.index.segment(job.segment)?;
+    let coded = &scratch.coded[..segment.coded_bytes as usize];
+    let decoded = &mut scratch.decoded[..segment.decoded_bytes()];
+    scratch.decoder.decode(&segment, coded, decoded)?;
+    let mut outcome = Outcome {
+        fetched: coded.len() as u64,
+        ..Outcome::default()
+    };
+    let mut writer = Writer {
+        io,
+        present: &mut scratch.coded,
+        outcome: &mut outcome,
+    };
+    let mut runs = io.index.runs(&segment);
+    while let Some(run) = runs.next()? {
+        let from = run.from as usize * BLOCK;
+        writer.put(
+            run.target,
+            &decoded[from..from + run.count as usize * BLOCK],
+        )?;
+    }
+    Ok(outcome)
+}
+
+/// Writes a zero segment. Its runs may be far longer than a buffer.
+fn write_zeroes(segment: &Segment, io: &Io<'_>, scratch: &mut Scratch) -> Result<Outcome> {
+    let mut outcome = Outcome::default();
+    scratch.decoded.fill(0);
+    let mut writer = Writer {
+        io,
+        present: &mut scratch.coded,
+        outcome: &mut outcome,
+    };
+    let mut runs = io.index.runs(segment);
+    while let Some(run) = runs.next()? {
+        let (mut next, end) = (run.target, run.target + u64::from(run.count));
+        while next < end {
+            let blocks = (end - next).min((scratch.decoded.len() / BLOCK) as u64);
+            writer.put(next, &scratch.decoded[..blocks as usize * BLOCK])?;
+            next += blocks;
+        }
+    }
+    Ok(outcome)
+}
+
+/// Copies a segment's blocks from the base, joining neighbours to long reads and writes.
+fn copy_from_base(segment: &Segment, io: &Io<'_>, scratch: &mut Scratch) -> Result<Outcome> {
+    let mut outcome = Outcome::default();
+    let Some(table) = io.table else {
+        // The plan found every block right in the target.
+        outcome.right = count_blocks(segment, io)? * BLOCK as u64;
+        return Ok(outcome);
+    };
+    let mut keys = io.index.keys();
+    let mut runs = io.index.runs(segment);
+    let mut writer = Writer {
+        io,
+        present: &mut scratch.coded,
+        outcome: &mut outcome,
+    };
+    while let Some(run) = runs.next()? {
+        let mut copy = Copy {
+            table,
+            leaf: &mut scratch.leaf,
+            keys: &mut keys,
+            segment,
+            run,
+        };
+        let mut i = 0;
+        while i < run.count {
+            let limit = (run.count - i).min((scratch.decoded.len() / BLOCK) as u32);
+            let stretch = copy.stretch(io.plan, i, limit)?;
+            if let Some(position) = stretch.position {
+                let bytes = &mut scratch.decoded[..stretch.blocks as usize * BLOCK];
+                let (data, at) = (table.base().data(), position * BLOCK as u64);
+                data.read_at(at, bytes)
+                    .map_err(Error::io("read the base for reuse"))?;
+                let right = writer.outcome.right;
+                writer.put(run.target + u64::from(i), bytes)?;
+                let right = writer.outcome.right - right;
+                writer.outcome.reused += bytes.len() as u64 - right;
+            } else {
+                writer.outcome.right += u64::from(stretch.blocks) * BLOCK as u64;
+            }
+            i += stretch.blocks;
+        }
+    }
+    Ok(outcome)
+}
+
+fn count_blocks(segment: &Segment, io: &Io<'_>) -> Result<u64> {
+    let mut runs = io.index.runs(segment);
+    let mut blocks = 0;
+    while let Some(run) = runs.next()? {
+        blocks += u64::from(run.count);
+    }
+    Ok(blocks)
+}
+
+/// Blocks of a run that are copied in one go, or left alone in one go.
+struct Stretch {
+    /// Where they lie in the base; `None` for blocks that the plan found right in the target.
+    position: Option<u64>,
+    blocks: u32,
+}
+
+/// Finds the stretches of a run.
+struct Copy<'a, 'b> {
+    table: &'a ReuseTable<'a>,
+    leaf: &'b mut LeafCache,
+    keys: &'b mut Keys<'a>,
+    segment: &'b Segment,
+    run: Run,
+}
+
+impl Copy<'_, '_> {
+    fn position(&mut self, plan: &Plan, i: u32, near: Option<u64>) -> Result<Option<u64>> {
+        if plan.is_right(self.run.target + u64::from(i)) {
+            return Ok(None);
+        }
+        let number = self.segment.first_key + u64::from(self.run.from) + u64::from(i);
+        let key = self.keys.get(number)?;
+        self.table.find(key, near, self.leaf)
+    }
+
+    /// The longest stretch from block `i` of the run on, of at most `limit` blocks.
+    fn stretch(&mut self, plan: &Plan, i: u32, limit: u32) -> Result<Stretch> {
+        let first = self.position(plan, i, None)?;
+        let mut blocks = 1;
+        while blocks < limit {
+            let expected = first.map(|at| at + u64::from(blocks));
+            if self.position(plan, i + blocks, expected)? != expected {
+                break;
+            }
+            blocks += 1;
+        }
+        Ok(Stretch {
+            position: first,
+            blocks,
+        })
+    }
+}
+
+/// Writes blocks of the image, leaving alone what is right already.
+struct Writer<'a, 'b> {
+    io: &'a Io<'a>,
+    /// What the target holds, when comparing. As large as any piece that is put.
+    present: &'b mut [u8],
+    outcome: &'b mut Outcome,
+}
+
+impl Writer<'_, '_> {
+    /// Puts `bytes` at block `target` of the image.
+    fn put(&mut self, target: u64, bytes: &[u8]) -> Result<()> {
+        if self.io.compare {
+            let present = &mut self.present[..bytes.len()];
+            let doing = "read what the target slot holds";
+            let at = target * BLOCK as u64;
+            self.io
+                .target
+                .read_at(at, present)
+                .map_err(Error::io(doing))?;
+        }
+        let blocks = bytes.len() / BLOCK;
+        let mut start = 0;
+        while start < blocks {
+            let write = !self.leave(target, bytes, start);
+            let mut end = start + 1;
+            while end < blocks && !self.leave(target, bytes, end) == write {
+                end += 1;
+            }
+            let piece = &bytes[start * BLOCK..end * BLOCK];
+            if write {
+                let at = (target + start as u64) * BLOCK as u64;
+                let doing = "write the target slot";
+                self.io
+                    .target
+                    .write_at(at, piece)
+                    .map_err(Error::io(doing))?;
+                self.outcome.written += piece.len() as u64;
+            } else {
+                self.outcome.right += piece.len() as u64;
+            }
+            start = end;
+        }
+        Ok(())
+    }
+
+    /// Whether block `i` of the piece is right in the target already.
+    fn leave(&self, target: u64, bytes: &[u8], i: usize) -> bool {
+        let block = i * BLOCK..(i + 1) * BLOCK;
+        self.io.plan.is_right(target + i as u64)
+            || (self.io.compare && self.present[block.clone()] == bytes[block])
+    }
+}
