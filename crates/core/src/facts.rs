@@ -183,7 +183,6 @@ impl Facts {
                 Code::BootFactsContradict,
                 alloc::format!("slot {name}"),
                 "the kernel runs from it, but its hash tree names another root hash",
-                "do not write to this machine's disk; compare `twinroot verify` with the disk",
             ));
         }
         Ok(Self {
@@ -237,14 +236,22 @@ impl Facts {
     /// The entry that boots `root`.
     #[must_use]
     pub fn entry_of(&self, root: &Digest) -> Option<&EntryObserved> {
-        self.observed.loader.entries.iter().find(|e| e.root_hash == *root)
+        self.observed
+            .loader
+            .entries
+            .iter()
+            .find(|e| e.root_hash == *root)
     }
 
     /// Entries that do not boot the running root: what is unbootable before the inactive slot is
     /// written.
     pub fn other_entries(&self) -> impl Iterator<Item = &EntryObserved> {
         let booted = self.observed.system.root_hash;
-        self.observed.loader.entries.iter().filter(move |e| e.root_hash != booted)
+        self.observed
+            .loader
+            .entries
+            .iter()
+            .filter(move |e| e.root_hash != booted)
     }
 
     /// Root hash that the inactive slot claims to hold.

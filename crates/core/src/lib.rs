@@ -18,9 +18,17 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod bootfmt;
 pub mod error;
+pub mod facts;
+pub mod slot;
 pub mod text;
 pub mod why;
+
+/// Versions of releases and of everything compared with them: one order everywhere.
+pub mod version {
+    pub use twinroot_trust::version::Version;
+}
 
 pub use error::{Category, Code, Failure, Retry};
 pub use why::WaitReason;

@@ -7,9 +7,11 @@ use alloc::string::String;
 
 use serde::{Deserialize, Serialize};
 
-use crate::text::{moment, size, span};
+use twinroot_trust::time::{Seconds, UnixTime};
 
-/// A reason to wait. Times are seconds since 1970 UTC.
+use crate::text::{size, span};
+
+/// A reason to wait.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     tag = "code",
@@ -25,7 +27,7 @@ pub enum WaitReason {
     /// The next check comes later.
     NextCheckAt {
         /// When.
-        at: i64,
+        at: UnixTime,
     },
     /// The publisher has released something, but its rollout policy does not offer it yet.
     NotOffered {
@@ -37,7 +39,7 @@ pub enum WaitReason {
         /// The version that waits.
         version: String,
         /// When the wave that this node belongs to opens.
-        at: i64,
+        at: UnixTime,
     },
     /// The publisher has paused the rollout.
     RolloutPaused {
@@ -52,7 +54,7 @@ pub enum WaitReason {
     /// A person has paused updates on this node.
     PausedLocally {
         /// Since when.
-        since: i64,
+        since: UnixTime,
     },
     /// A person has pinned this node to a version.
     Pinned {
@@ -79,14 +81,14 @@ pub enum WaitReason {
     /// Reboots are allowed later.
     WindowOpensAt {
         /// When.
-        at: i64,
+        at: UnixTime,
     },
     /// The release is on the deny list.
     Denied {
         /// Its version.
         version: String,
         /// Since when.
-        since: i64,
+        since: UnixTime,
         /// Why it was denied.
         reason: String,
     },
@@ -130,31 +132,31 @@ pub enum WaitReason {
         /// The role that has expired.
         role: String,
         /// Since when.
-        since: i64,
+        since: UnixTime,
     },
     /// The metadata at hand is older than may be relied on before a reboot.
     MetadataTooOld {
-        /// Its age in seconds.
-        age: u64,
-        /// The age allowed, in seconds.
-        allowed: u64,
+        /// Its age.
+        age: Seconds,
+        /// The age allowed.
+        allowed: Seconds,
     },
     /// The clock is not to be trusted.
     ClockUntrusted {
         /// What the system clock says.
-        clock: i64,
+        clock: UnixTime,
     },
     /// The repository cannot be reached.
     Offline {
         /// When the next try comes.
-        next_try: i64,
+        next_try: UnixTime,
         /// What the last try met.
         cause: String,
     },
     /// Too many failures in a row; the pause grows.
     BackingOff {
         /// When the next try comes.
-        next_try: i64,
+        next_try: UnixTime,
         /// What failed last.
         cause: String,
     },
@@ -168,7 +170,7 @@ pub enum WaitReason {
         /// Its version.
         version: String,
         /// When probation ends if all stays well.
-        until: i64,
+        until: UnixTime,
     },
     /// The other slot is not proven to boot, so that it must not be overwritten or left.
     FallbackUnproven {
@@ -232,15 +234,12 @@ impl WaitReason {
             WaitReason::NoNewerRelease { running } => {
                 format!("{running} runs, and there is no newer release for this node")
             }
-            WaitReason::NextCheckAt { at } => format!("the next check is at {}", moment(*at)),
+            WaitReason::NextCheckAt { at } => format!("the next check is at {}", at),
             WaitReason::NotOffered { version } => {
                 format!("{version} is released, but its rollout has not begun")
             }
             WaitReason::WaveOpensAt { version, at } => {
-                format!(
-                    "the rollout of {version} reaches this node at {}",
-                    moment(*at)
-                )
+                format!("the rollout of {version} reaches this node at {}", at)
             }
             WaitReason::RolloutPaused { version } => {
                 format!("the publisher has paused the rollout of {version}")
@@ -249,7 +248,7 @@ impl WaitReason {
                 format!("the publisher has withdrawn {version}")
             }
             WaitReason::PausedLocally { since } => {
-                format!("updates are paused on this node since {}", moment(*since))
+                format!("updates are paused on this node since {}", since)
             }
             WaitReason::Pinned { version } => format!("this node is pinned to {version}"),
             WaitReason::StagedOnly { version } => {
@@ -264,17 +263,14 @@ impl WaitReason {
                 format!("the reboot is postponed by {holder} through {gate}")
             }
             WaitReason::WindowOpensAt { at } => {
-                format!("the next window for reboots opens at {}", moment(*at))
+                format!("the next window for reboots opens at {}", at)
             }
             WaitReason::Denied {
                 version,
                 since,
                 reason,
             } => {
-                format!(
-                    "{version} is denied on this node since {}: {reason}",
-                    moment(*since)
-                )
+                format!("{version} is denied on this node since {}: {reason}", since)
             }
             WaitReason::Barrier { version, first } => {
                 format!("{version} can be reached only through {first}, which is not to be had")
@@ -311,7 +307,7 @@ impl WaitReason {
                 format!("{place} is too small by {}", size(*by))
             }
             WaitReason::MetadataExpired { role, since } => {
-                format!("the repository's {role} has expired at {}", moment(*since))
+                format!("the repository's {role} has expired at {}", since)
             }
             WaitReason::MetadataTooOld { age, allowed } => format!(
                 "the metadata at hand is {} old, and {} is allowed before a reboot",
@@ -319,23 +315,20 @@ impl WaitReason {
                 span(*allowed)
             ),
             WaitReason::ClockUntrusted { clock } => {
-                format!("the clock says {}, which cannot be right", moment(*clock))
+                format!("the clock says {}, which cannot be right", clock)
             }
             WaitReason::Offline { next_try, cause } => format!(
                 "the repository cannot be reached ({cause}); the next try is at {}",
-                moment(*next_try)
+                next_try
             ),
             WaitReason::BackingOff { next_try, cause } => {
-                format!(
-                    "the last try failed ({cause}); the next is at {}",
-                    moment(*next_try)
-                )
+                format!("the last try failed ({cause}); the next is at {}", next_try)
             }
             WaitReason::UnhealthyBefore { check } => {
                 format!("the workload is unhealthy already before the update: {check} fails")
             }
             WaitReason::OnProbation { version, until } => {
-                format!("{version} is on probation until {}", moment(*until))
+                format!("{version} is on probation until {}", until)
             }
             WaitReason::FallbackUnproven { slot } => {
                 format!("{slot} is not proven to boot, so that there is no safe way back")

@@ -233,8 +233,8 @@ codes! {
     BootedMismatch = "booted-mismatch", Boot, Operator, "nothing to do; the booted system outranks the record";
     /// The attempt record on the ESP is damaged.
     AttemptRecordDamaged = "attempt-record-damaged", Boot, Backoff, "nothing to do; it is written anew";
-    /// The trial never reached a system that could judge it.
-    TrialNeverCameUp = "trial-never-came-up", Boot, Never, "look at the console or the firmware's log of the failed starts";
+    /// Kernel, slot and boot entry contradict each other.
+    BootFactsContradict = "boot-facts-contradict", Boot, Operator, "write nothing to this machine's disk before `twinroot verify` is compared with it";
     /// The machine could not be restarted.
     RebootFailed = "reboot-failed", Boot, Backoff, "restart it by hand";
 
@@ -243,8 +243,12 @@ codes! {
     HealthFailed = "health-failed", Health, Never, "look at the check and at the service it watches";
     /// No verdict by the deadline.
     HealthNoVerdict = "health-no-verdict", Health, Never, "look at why the check never answered";
+    /// The release on trial was not good: it did not come up, or was not healthy.
+    TrialFailed = "trial-failed", Health, Never, "look at the check that failed, or at the console of the failed starts";
+    /// The trial's deadline passed before health was proven.
+    TrialDeadline = "trial-deadline", Health, Never, "look at the checks that gave no verdict";
     /// Unhealthy before any update.
-    UnhealthyBefore = "unhealthy-before", Health, Backoff, "repair the workload first; it is not the update's fault";
+    UnhealthyBeforeUpdate = "unhealthy-before-update", Health, Backoff, "repair the workload first; it is not the update's fault";
     /// Both slots are unhealthy.
     BothSlotsUnhealthy = "both-slots-unhealthy", Health, Operator, "the cause is outside the image; look at data, network and hardware";
 

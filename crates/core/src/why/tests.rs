@@ -9,15 +9,15 @@ fn every_reason() -> Vec<WaitReason> {
     let v = || "2026.11.2".to_string();
     vec![
         WaitReason::NoNewerRelease { running: v() },
-        WaitReason::NextCheckAt { at: 1 },
+        WaitReason::NextCheckAt { at: UnixTime(1) },
         WaitReason::NotOffered { version: v() },
         WaitReason::WaveOpensAt {
             version: v(),
-            at: 1_795_435_200,
+            at: UnixTime(1_795_435_200),
         },
         WaitReason::RolloutPaused { version: v() },
         WaitReason::Withdrawn { version: v() },
-        WaitReason::PausedLocally { since: 1 },
+        WaitReason::PausedLocally { since: UnixTime(1) },
         WaitReason::Pinned { version: v() },
         WaitReason::StagedOnly { version: v() },
         WaitReason::ManualStrategy { version: v() },
@@ -25,10 +25,10 @@ fn every_reason() -> Vec<WaitReason> {
             gate: "/run/hold".into(),
             holder: "backup".into(),
         },
-        WaitReason::WindowOpensAt { at: 1 },
+        WaitReason::WindowOpensAt { at: UnixTime(1) },
         WaitReason::Denied {
             version: v(),
-            since: 1,
+            since: UnixTime(1),
             reason: "its trial failed".into(),
         },
         WaitReason::Barrier {
@@ -57,19 +57,19 @@ fn every_reason() -> Vec<WaitReason> {
         },
         WaitReason::MetadataExpired {
             role: "timestamp".into(),
-            since: 1,
+            since: UnixTime(1),
         },
         WaitReason::MetadataTooOld {
-            age: 100_000,
-            allowed: 86_400,
+            age: Seconds(100_000),
+            allowed: Seconds(86_400),
         },
-        WaitReason::ClockUntrusted { clock: 0 },
+        WaitReason::ClockUntrusted { clock: UnixTime(0) },
         WaitReason::Offline {
-            next_try: 1,
+            next_try: UnixTime(1),
             cause: "no route".into(),
         },
         WaitReason::BackingOff {
-            next_try: 1,
+            next_try: UnixTime(1),
             cause: "status 503".into(),
         },
         WaitReason::UnhealthyBefore {
@@ -77,7 +77,7 @@ fn every_reason() -> Vec<WaitReason> {
         },
         WaitReason::OnProbation {
             version: v(),
-            until: 1,
+            until: UnixTime(1),
         },
         WaitReason::FallbackUnproven { slot: "B".into() },
         WaitReason::RebootNeeded { version: v() },
@@ -107,11 +107,11 @@ fn every_reason_has_a_sentence_and_a_remedy_of_its_own() {
 fn a_sentence_says_the_thing_and_the_time() {
     let wave = WaitReason::WaveOpensAt {
         version: "2.0".into(),
-        at: 1_795_435_200,
+        at: UnixTime(1_795_435_200),
     };
     assert_eq!(
         wave.sentence(),
-        "the rollout of 2.0 reaches this node at 2026-11-23 12:00:00 UTC"
+        "the rollout of 2.0 reaches this node at 2026-11-23T12:00:00Z"
     );
     let gate = WaitReason::GateHeld {
         gate: "/run/hold".into(),

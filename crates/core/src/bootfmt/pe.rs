@@ -1,0 +1,228 @@
+//! Unified kernel images (UKI): reading what one says of itself, and making one.
+//!
+//! A UKI is a PE file whose sections are the kernel, the initramfs, the command line and a copy of
+//! `os-release`. Input may be hostile, so every offset is checked (by `object`, which is built for
+//! that), and sizes are bounded here. What is read here decides nothing by itself: a UKI is
+//! installed only if its digest stands in a signed manifest.
+
+mod build;
+mod os_release;
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use object::LittleEndian as LE;
+use object::pe;
+use object::read::pe::PeFile64;
+use twinroot_trust::digest::Digest;
+
+use crate::error::{Code, Failure};
+
+pub use build::build_uki;
+pub use os_release::OsRelease;
+
+/// Longest command line that is read. The kernel's own limit on x86-64 is 2048 (arm64 too).
+const MAX_CMDLINE: usize = 2048;
+/// Longest `.osrel` that is read: a page is ten times what distributions ship.
+const MAX_OSREL: usize = 4096;
+/// Longest `.uname` that is read: `struct utsname` has 65 bytes a field.
+const MAX_UNAME: usize = 128;
+/// Most sections that are looked at. A stub has ten, a UKI with every section of the
+/// specification twenty.
+const MAX_SECTIONS: usize = 64;
+
+/// The machine that a PE file is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Machine {
+    /// x86-64.
+    X86_64,
+    /// arm64.
+    Arm64,
+}
+
+impl Machine {
+    const fn pe_number(self) -> u16 {
+        match self {
+            Machine::X86_64 => pe::IMAGE_FILE_MACHINE_AMD64.0,
+            Machine::Arm64 => pe::IMAGE_FILE_MACHINE_ARM64.0,
+        }
+    }
+
+    /// The manifest's spelling of the architecture.
+    #[must_use]
+    pub const fn architecture(self) -> &'static str {
+        match self {
+            Machine::X86_64 => "x86-64",
+            Machine::Arm64 => "arm64",
+        }
+    }
+}
+
+/// One section.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Section<'a> {
+    /// Its name, at most eight characters.
+    pub name: &'a str,
+    /// Where it is loaded, relative to the image base.
+    pub address: u32,
+    /// Its bytes, without the padding up to the file alignment.
+    pub data: &'a [u8],
+}
+
+/// What a UKI says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UkiInfo {
+    /// The machine it is for.
+    pub machine: Machine,
+    /// The kernel command line, without the trailing line break or NUL.
+    pub cmdline: String,
+    /// The root hash on the command line.
+    pub root_hash: Digest,
+    /// The copy of `os-release`.
+    pub os_release: OsRelease,
+    /// The kernel's release, where the UKI says it.
+    pub uname: Option<String>,
+}
+
+/// The sections of a PE file, in file order.
+///
+/// # Errors
+/// `uki-invalid`, naming `subject`, for anything that is no whole 64-bit PE file.
+pub fn sections<'a>(subject: &str, file: &'a [u8]) -> Result<Vec<Section<'a>>, Failure> {
+    let image = parse(subject, file)?;
+    let table = image.section_table();
+    if table.len() > MAX_SECTIONS {
+        return Err(invalid(subject, format!("it has {} sections", table.len())));
+    }
+    table
+        .iter()
+        .map(|header| section(subject, file, header))
+        .collect()
+}
+
+fn section<'a>(
+    subject: &str,
+    file: &'a [u8],
+    header: &'a pe::ImageSectionHeader,
+) -> Result<Section<'a>, Failure> {
+    let name = header.raw_name();
+    let name = core::str::from_utf8(name)
+        .map_err(|_| invalid(subject, "a section's name is no text".to_string()))?;
+    let (stored, memory) = (header.size_of_raw_data.get(LE), header.virtual_size.get(LE));
+    // A section that is larger in memory than in the file is filled with zeros; none that we read
+    // is, and a UKI whose stored size runs past the file's end has been cut.
+    let data = match stored {
+        0 => &[][..],
+        _ => header
+            .pe_data(file)
+            .map_err(|_| invalid(subject, format!("section {name} runs past the file's end")))?,
+    };
+    let data = data.get(..memory as usize).unwrap_or(data);
+    Ok(Section {
+        name,
+        address: header.virtual_address.get(LE),
+        data,
+    })
+}
+
+fn parse<'a>(subject: &str, file: &'a [u8]) -> Result<PeFile64<'a>, Failure> {
+    PeFile64::parse(file)
+        .map_err(|error| invalid(subject, format!("it is no 64-bit PE file ({error})")))
+}
+
+/// Reads a UKI.
+///
+/// # Errors
+/// `uki-invalid` if it is no PE file for a machine we know, or lacks kernel, command line or
+/// `os-release`, or has one of them twice; `uki-root-hash-missing` if the command line does not
+/// carry exactly one root hash.
+pub fn read_uki(subject: &str, file: &[u8]) -> Result<UkiInfo, Failure> {
+    let machine = machine(subject, file)?;
+    let all = sections(subject, file)?;
+    let cmdline = text(subject, one(subject, &all, ".cmdline")?, MAX_CMDLINE)?;
+    let os_release = text(subject, one(subject, &all, ".osrel")?, MAX_OSREL)?;
+    if one(subject, &all, ".linux")?.data.is_empty() {
+        return Err(invalid(subject, "its kernel is empty".to_string()));
+    }
+    let uname = match all.iter().any(|section| section.name == ".uname") {
+        true => Some(text(subject, one(subject, &all, ".uname")?, MAX_UNAME)?),
+        false => None,
+    };
+    Ok(UkiInfo {
+        machine,
+        root_hash: root_hash(subject, &cmdline)?,
+        cmdline,
+        os_release: OsRelease::parse(&os_release),
+        uname,
+    })
+}
+
+fn machine(subject: &str, file: &[u8]) -> Result<Machine, Failure> {
+    let number = parse(subject, file)?
+        .nt_headers()
+        .file_header
+        .machine
+        .get(LE)
+        .0;
+    [Machine::X86_64, Machine::Arm64]
+        .into_iter()
+        .find(|machine| machine.pe_number() == number)
+        .ok_or_else(|| invalid(subject, format!("it is for machine {number:#06x}")))
+}
+
+/// Exactly one section of a name: with two, the loader and we might not mean the same.
+fn one<'a>(subject: &str, all: &'a [Section<'a>], name: &str) -> Result<&'a Section<'a>, Failure> {
+    let mut found = all.iter().filter(|section| section.name == name);
+    match (found.next(), found.next()) {
+        (Some(section), None) => Ok(section),
+        (None, _) => Err(invalid(subject, format!("it has no section {name}"))),
+        (Some(_), Some(_)) => Err(invalid(subject, format!("it has two sections {name}"))),
+    }
+}
+
+fn text(subject: &str, section: &Section<'_>, most: usize) -> Result<String, Failure> {
+    let name = section.name;
+    if section.data.len() > most {
+        return Err(invalid(
+            subject,
+            format!("section {name} is longer than {most} bytes"),
+        ));
+    }
+    let text = core::str::from_utf8(section.data)
+        .map_err(|_| invalid(subject, format!("section {name} is no text")))?;
+    let text = text.trim_end_matches(['\0', '\n']);
+    if text.contains('\0') {
+        return Err(invalid(subject, format!("section {name} holds a NUL")));
+    }
+    Ok(text.to_string())
+}
+
+/// The one root hash of a command line: `roothash=` or `usrhash=`, 64 lowercase hex digits.
+///
+/// # Errors
+/// `uki-root-hash-missing` if there is none, more than one (the kernel side takes the last, another
+/// reader the first), or one that is no SHA-256.
+pub fn root_hash(subject: &str, cmdline: &str) -> Result<Digest, Failure> {
+    let refused = |cause: &str| Failure::new(Code::UkiRootHashMissing, subject, cause);
+    let mut found = cmdline.split_ascii_whitespace().filter_map(|word| {
+        // A quote would let two readers cut the word differently; none belongs into a digest.
+        let word = word.trim_matches('"');
+        word.strip_prefix("roothash=")
+            .or_else(|| word.strip_prefix("usrhash="))
+    });
+    match (found.next(), found.next()) {
+        (None, _) => Err(refused("its command line carries no root hash")),
+        (Some(_), Some(_)) => Err(refused("its command line carries more than one root hash")),
+        (Some(hash), None) => hash
+            .parse()
+            .map_err(|_| refused("the root hash on its command line is no SHA-256")),
+    }
+}
+
+fn invalid(subject: &str, cause: String) -> Failure {
+    Failure::new(Code::UkiInvalid, subject, cause)
+}
+
+#[cfg(test)]
+mod tests;
