@@ -1,5 +1,9 @@
 //! `./x bench`: figures against other tools, measured in the same run.
 
+pub mod reference;
+pub mod report;
+pub mod usage;
+
 use anyhow::{Result, bail};
 
 /// Options of `./x bench`.
