@@ -69,7 +69,7 @@ fn licences(steps: &mut Steps) -> Result<()> {
         return Ok(());
     }
     steps.step("licences", || {
-        let check = ["deny", "--offline", "check", "licenses", "bans", "sources"];
+        let check = ["deny", "check", "licenses", "bans", "sources"];
         if run::show(&mut run::cargo(check)).is_err() {
             bail!(
                 "a dependency breaks deny.toml; either drop it or add an exception with its reason"
