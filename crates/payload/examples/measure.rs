@@ -37,16 +37,23 @@ struct Disk(File);
 
 impl ReadAt for Disk {
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), Fault> {
-        self.0.read_exact_at(buf, offset).map_err(|e| Fault::disk(e.to_string()))
+        self.0
+            .read_exact_at(buf, offset)
+            .map_err(|e| Fault::disk(e.to_string()))
     }
     fn len(&self) -> Result<u64, Fault> {
-        self.0.metadata().map(|m| m.len()).map_err(|e| Fault::disk(e.to_string()))
+        self.0
+            .metadata()
+            .map(|m| m.len())
+            .map_err(|e| Fault::disk(e.to_string()))
     }
 }
 
 impl WriteAt for Disk {
     fn write_at(&self, offset: u64, buf: &[u8]) -> Result<(), Fault> {
-        self.0.write_all_at(buf, offset).map_err(|e| Fault::disk(e.to_string()))
+        self.0
+            .write_all_at(buf, offset)
+            .map_err(|e| Fault::disk(e.to_string()))
     }
     fn flush(&self) -> Result<(), Fault> {
         self.0.sync_data().map_err(|e| Fault::disk(e.to_string()))
@@ -72,11 +79,18 @@ impl CodedSource for Disk {
 }
 
 fn open(path: &str) -> Outcomes<Disk> {
-    Ok(Disk(File::open(path).map_err(|e| format!("open {path}: {e}"))?))
+    Ok(Disk(
+        File::open(path).map_err(|e| format!("open {path}: {e}"))?,
+    ))
 }
 
 fn create(path: &str, len: u64) -> Outcomes<Disk> {
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)?;
     file.set_len(len)?;
     Ok(Disk(file))
 }
@@ -84,15 +98,21 @@ fn create(path: &str, len: u64) -> Outcomes<Disk> {
 /// The value of `--name N`, or `default`.
 fn option(args: &[String], name: &str, default: i64) -> Outcomes<i64> {
     match args.iter().position(|arg| arg == name) {
-        Some(at) => Ok(args.get(at + 1).ok_or(format!("{name} needs a number"))?.parse()?),
+        Some(at) => Ok(args
+            .get(at + 1)
+            .ok_or(format!("{name} needs a number"))?
+            .parse()?),
         None => Ok(default),
     }
 }
 
 fn main() -> Outcomes<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&str> =
-        args.iter().map(String::as_str).take_while(|arg| !arg.starts_with("--")).collect();
+    let words: Vec<&str> = args
+        .iter()
+        .map(String::as_str)
+        .take_while(|arg| !arg.starts_with("--"))
+        .collect();
     let threads = option(&args, "--threads", 2)? as usize;
     match words.as_slice() {
         ["sizes", base, target, payload] => {
@@ -131,10 +151,15 @@ fn spread<T: Send>(
                 })
             })
             .collect();
-        workers.into_iter().try_for_each(|worker| worker.join().expect("no worker panics"))
+        workers
+            .into_iter()
+            .try_for_each(|worker| worker.join().expect("no worker panics"))
     })?;
     let results = results.into_inner().expect("no worker panics");
-    Ok(results.into_iter().map(|result| result.expect("every number was worked on")).collect())
+    Ok(results
+        .into_iter()
+        .map(|result| result.expect("every number was worked on"))
+        .collect())
 }
 
 fn sizes(
@@ -145,7 +170,10 @@ fn sizes(
     level: i32,
     stream: bool,
 ) -> Outcomes<()> {
-    let params = Params { level, ..Params::default() };
+    let params = Params {
+        level,
+        ..Params::default()
+    };
     let (base, target) = (open(base)?, open(target)?);
     let before = Layout::make(&base, &SALT, None, &params)?;
     let layout = Layout::make(&target, &SALT, Some(before.history()), &params)?;
@@ -158,7 +186,9 @@ fn sizes(
     let metas: Vec<_> = coded.iter().map(|segment| segment.meta).collect();
     let index = layout.finish(&metas)?;
     let mut file = index.clone();
-    coded.iter().for_each(|segment| file.extend_from_slice(&segment.bytes));
+    coded
+        .iter()
+        .for_each(|segment| file.extend_from_slice(&segment.bytes));
     fs::write(payload, &file)?;
     let meta = format!(
         "{}\n{}\n{}\n{}\n{}\n",
@@ -172,7 +202,11 @@ fn sizes(
     let shape = TreeShape::for_size(ReadAt::len(&base)?)?;
     let tree_path = format!("{payload}.base-tree");
     let tree = create(&tree_path, shape.partition_bytes())?;
-    let goal = Goal { shape, salt: &SALT, root_hash: *before.root_hash() };
+    let goal = Goal {
+        shape,
+        salt: &SALT,
+        root_hash: *before.root_hash(),
+    };
     let proof = finish::prove(&goal, &base, &tree, &mut |_| Ok(()))?;
     proof.into_result(&goal)?.check_tree(&tree)?.seal(&tree)?;
 
@@ -204,13 +238,25 @@ fn sizes(
     let moved = figures.fetch + index.len() as u64;
     println!("missing blocks              {:>12}", missing.len());
     println!("missing, level {level}, 4 MiB      {bar:>12}");
-    println!("reuse: fetched with index   {moved:>12}  {:.4} of that", moved as f64 / bar as f64);
+    println!(
+        "reuse: fetched with index   {moved:>12}  {:.4} of that",
+        moved as f64 / bar as f64
+    );
     println!("  of it index               {:>12}", index.len());
-    println!("  of it runs                {:>12}", read.header().runs_bytes);
-    println!("  segments, requests        {:>12}, {}", figures.segments, figures.requests);
+    println!(
+        "  of it runs                {:>12}",
+        read.header().runs_bytes
+    );
+    println!(
+        "  segments, requests        {:>12}, {}",
+        figures.segments, figures.requests
+    );
     println!("full payload                {:>12}", file.len());
     if stream {
-        let whole = compressed(&fs::read(target_path(&std::env::args().collect::<Vec<_>>()))?, level)?;
+        let whole = compressed(
+            &fs::read(target_path(&std::env::args().collect::<Vec<_>>()))?,
+            level,
+        )?;
         let ratio = file.len() as f64 / whole as f64;
         println!("one zstd stream             {whole:>12}  full payload is {ratio:.4} of it");
     }
@@ -260,24 +306,38 @@ fn apply(payload: &str, out: &str, base: Option<&str>, threads: usize) -> Outcom
     let started = Instant::now();
     let (image_bytes, root_hash) = (meta[0].parse()?, unhex(meta[1])?);
     let bytes = index::load(&source, meta[3].parse()?, &unhex(meta[4])?)?;
-    let expect = Expect { image_bytes, root_hash, file_bytes: meta[2].parse()? };
+    let expect = Expect {
+        image_bytes,
+        root_hash,
+        file_bytes: meta[2].parse()?,
+    };
     let index = Index::open(&bytes, &expect)?;
     let shape = TreeShape::for_size(image_bytes)?;
-    let (target, tree) =
-        (create(out, image_bytes)?, create(&format!("{out}.tree"), shape.partition_bytes())?);
+    let (target, tree) = (
+        create(out, image_bytes)?,
+        create(&format!("{out}.tree"), shape.partition_bytes())?,
+    );
     let base_tree = open(&format!("{payload}.base-tree"))?;
     let base_data = base.map(open).transpose()?;
     let table = match &base_data {
         Some(data) => {
             let base_shape = TreeShape::for_size(ReadAt::len(data)?)?;
             let leaves = TreeLeaves::new(&base_tree, base_shape);
-            Some(ReuseTable::build(Base::with_tree(data, leaves), &index, TABLE_BYTES)?)
+            Some(ReuseTable::build(
+                Base::with_tree(data, leaves),
+                &index,
+                TABLE_BYTES,
+            )?)
         }
         None => None,
     };
     finish::begin(&tree)?;
     let plan = Plan::make(&index, table.as_ref(), TargetScan::Missing(&target, &SALT))?;
-    println!("plan     {:.2} s  {:?}", started.elapsed().as_secs_f64(), plan.figures());
+    println!(
+        "plan     {:.2} s  {:?}",
+        started.elapsed().as_secs_f64(),
+        plan.figures()
+    );
     let io = Io {
         index: &index,
         plan: &plan,
@@ -287,10 +347,17 @@ fn apply(payload: &str, out: &str, base: Option<&str>, threads: usize) -> Outcom
         compare: base.is_some(),
     };
     let total = run_all(&io, threads)?;
-    println!("written  {:.2} s  {total:?}", started.elapsed().as_secs_f64());
+    println!(
+        "written  {:.2} s  {total:?}",
+        started.elapsed().as_secs_f64()
+    );
     target.flush()?;
     println!("flushed  {:.2} s", started.elapsed().as_secs_f64());
-    let goal = Goal { shape, salt: &SALT, root_hash };
+    let goal = Goal {
+        shape,
+        salt: &SALT,
+        root_hash,
+    };
     match finish::prove(&goal, &target, &tree, &mut |_| Ok(()))? {
         Proof::Right(proven) => proven.check_tree(&tree)?.seal(&tree)?,
         wrong @ Proof::Wrong { .. } => drop(wrong.into_result(&goal)?),
@@ -321,7 +388,9 @@ fn run_all(io: &Io<'_>, threads: usize) -> Outcomes<Outcome> {
                 })
             })
             .collect();
-        workers.into_iter().try_for_each(|worker| worker.join().expect("no worker panics"))
+        workers
+            .into_iter()
+            .try_for_each(|worker| worker.join().expect("no worker panics"))
     })?;
     Ok(total.into_inner().expect("no worker panics"))
 }

@@ -91,6 +91,14 @@ pub enum Error {
         /// Hex of the hash asked for.
         expected: String,
     },
+    /// A slot does not claim to hold the release asked for.
+    #[error("the slot claims {}, not {expected}; stage the release again", found.as_ref().map_or("nothing", |hash| hash.as_str()))]
+    NotClaimed {
+        /// Hex of the root hash that it claims, if any.
+        found: Option<String>,
+        /// Hex of the hash asked for.
+        expected: String,
+    },
     /// The hash tree read back is not the one that was computed.
     #[error(
         "the hash tree is wrong at byte {offset} of its partition; the disk does not keep what is written to it, or the tree was changed"
@@ -166,6 +174,7 @@ impl Error {
             Self::SegmentDigest { .. } => "payload-segment-digest",
             Self::SegmentInvalid { .. } => "payload-segment-invalid",
             Self::RootHash { .. } => "payload-root-hash",
+            Self::NotClaimed { .. } => "payload-not-claimed",
             Self::TreeWrong { .. } => "payload-tree-wrong",
             Self::ImageSize { .. } => "payload-image-size",
             Self::SaltTooLong { .. } => "payload-salt-too-long",
@@ -194,6 +203,7 @@ pub fn codes() -> &'static [&'static str] {
         "payload-segment-digest",
         "payload-segment-invalid",
         "payload-root-hash",
+        "payload-not-claimed",
         "payload-tree-wrong",
         "payload-image-size",
         "payload-salt-too-long",

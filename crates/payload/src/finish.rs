@@ -21,7 +21,8 @@ use alloc::vec::Vec;
 use crate::error::{Error, Result};
 use crate::io::{Fault, ReadAt, WriteAt};
 use crate::verity::{
-    BLOCK, Hash, Superblock, TreeBuilder, TreeShape, block_hash, check_stored_tree, hex,
+    BLOCK, Hash, Superblock, TreeBuilder, TreeShape, block_hash, check_stored_tree, claimed_root,
+    hex, root_of,
 };
 
 /// What a slot is to hold, as the signed manifest has it.
@@ -169,6 +170,39 @@ impl<'a> Proof<'a> {
                 expected: hex(&goal.root_hash),
             }),
         }
+    }
+}
+
+/// The error for data with another root hash than the goal's.
+pub(crate) fn wrong_root(goal: &Goal<'_>, found: &Hash) -> Error {
+    Error::RootHash {
+        found: hex(found),
+        expected: hex(&goal.root_hash),
+    }
+}
+
+/// Proves a finished slot, for `verify` and before staging what is there already: it claims the
+/// goal's root hash, its tree belongs to that hash, and so does every byte of its data.
+///
+/// # Errors
+/// [`Error::NotClaimed`] where the slot claims nothing or another release, [`Error::TreeWrong`]
+/// and [`Error::RootHash`] where it claims more than it holds.
+pub fn verify(goal: &Goal<'_>, data: &dyn ReadAt, tree: &dyn ReadAt) -> Result<()> {
+    let claimed = claimed_root(tree)?.map(|claim| claim.root_hash);
+    // A single block has no tree that could claim anything; its hash is all there is.
+    if claimed != Some(goal.root_hash) && goal.shape.root_offset().is_some() {
+        let found = claimed.map(|hash| hex(&hash));
+        return Err(Error::NotClaimed {
+            found,
+            expected: hex(&goal.root_hash),
+        });
+    }
+    check_stored_tree(tree, &goal.shape, goal.salt, &goal.root_hash, None)?;
+    let found = root_of(data, &goal.shape, goal.salt)?;
+    if found == goal.root_hash {
+        Ok(())
+    } else {
+        Err(wrong_root(goal, &found))
     }
 }
 

@@ -12,7 +12,7 @@
 //! call an image right on any ground but its root hash.
 //!
 //! Reading order: [`verity`] (what is proven), [`index`] (what a payload says), [`plan`] (what to
-//! do), [`job`] (doing it), [`finish`] (in which order a slot becomes whole), `encode` (the
+//! do), [`job`] (doing it), [`finish`] (in which order a slot becomes whole), [`stage`] (all of it in turn), `encode` (the
 //! publisher's half, behind the feature of that name).
 #![no_std]
 extern crate alloc;
@@ -28,6 +28,7 @@ pub mod io;
 pub mod job;
 pub mod plan;
 pub mod reuse;
+pub mod stage;
 pub mod verity;
 
 pub use error::{Error, Result, codes};
