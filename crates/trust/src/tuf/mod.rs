@@ -1,0 +1,24 @@
+//! The client side of The Update Framework 1.0 (specification 1.0.34), without network or disk.
+//!
+//! [`Trusted`] is trust as a value: bytes and a time are applied to it and it either grows or
+//! refuses. [`Workflow`] says in which order to ask whom for which bytes. [`Verified`] marks what
+//! came out of a threshold of signatures or a signed digest, and is made in one function.
+
+mod delegation;
+mod error;
+mod limits;
+mod role;
+mod trusted;
+mod verify;
+mod workflow;
+
+pub use delegation::{Delegation, Delegations, Pattern, Scope, check_target_name};
+pub use error::TufError;
+pub use limits::Limits;
+pub use role::{
+    DocumentRef, Hashes, Header, RoleKeys, Root, Snapshot, TargetInfo, Targets, Timestamp,
+    TopLevel, quoted_role,
+};
+pub use trusted::{Expiry, Freshness, Trusted, VersionJump};
+pub use verify::{Envelope, TargetBytes, Verified, prove_target};
+pub use workflow::{Action, Anchor, Answer, Outcome, Refreshed, What, Workflow};
