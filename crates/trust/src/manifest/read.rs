@@ -346,6 +346,11 @@ fn payload(mut fields: Fields) -> Result<Described, FieldError> {
                 index: described,
             }
         }
+        None if fields.has("index") => {
+            return Err(FieldError::Missing {
+                place: fields.place_of("format"),
+            });
+        }
         None if fields.has("compression") => {
             word(&mut fields, "compression", &["zstd"], |name| name)?;
             Coding::Zstd
