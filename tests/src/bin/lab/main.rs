@@ -1,0 +1,56 @@
+//! `lab`: makes what a build farm would deliver, for the demo, the bench and trying things out.
+//!
+//! An image builder computes an image's root hash and puts it into the UKI. Where the two matter but
+//! their content does not, this program stands in for it: a UKI that firmware could not start, and
+//! images of seeded bytes. Never part of a product.
+
+mod seeded;
+mod uki;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "lab",
+    about = "Makes images and boot files for trying twinroot out"
+)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Make a UKI whose command line carries the image's root hash
+    Uki(uki::Args),
+    /// Make an image of seeded bytes that no compressor can shrink
+    Seeded(seeded::Args),
+    /// Print the root hash of an image
+    RootHash {
+        /// The image
+        image: PathBuf,
+        /// Salt, as hex
+        #[arg(long)]
+        salt: String,
+    },
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().verb {
+        Verb::Uki(args) => uki::make(&args),
+        Verb::Seeded(args) => seeded::make(&args),
+        Verb::RootHash { image, salt } => {
+            uki::root_hash(&image, &salt).map(|root| println!("{root}"))
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lab: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

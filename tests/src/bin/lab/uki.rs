@@ -1,0 +1,108 @@
+//! A UKI as an image builder would deliver it, for an image whose kernel does not matter here.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use twinroot_core::bootfmt::pe::{Machine, build_uki};
+use twinroot_payload::io::{Fault, ReadAt};
+use twinroot_payload::verity::{TreeShape, hex, root_of};
+
+/// What to make.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The image whose root hash goes into the command line
+    #[arg(long)]
+    image: PathBuf,
+    /// Salt of its verity tree, as hex
+    #[arg(long)]
+    salt: String,
+    /// Product that the image is
+    #[arg(long, default_value = "container-host")]
+    product: String,
+    /// Its version
+    #[arg(long)]
+    version: String,
+    /// Bytes that stand for the kernel, so that two versions differ as real ones do
+    #[arg(long, default_value_t = 65_536)]
+    kernel_bytes: usize,
+    /// Where to write the UKI
+    #[arg(long)]
+    out: PathBuf,
+}
+
+/// Writes the UKI and prints the root hash.
+pub fn make(args: &Args) -> Result<()> {
+    let root = root_hash(&args.image, &args.salt)?;
+    let cmdline = format!("roothash={root} ro quiet");
+    let os_release = format!(
+        "ID={product}\nIMAGE_ID={product}\nIMAGE_VERSION={version}\nPRETTY_NAME=\"{product} {version}\"\n",
+        product = args.product,
+        version = args.version,
+    );
+    let kernel: Vec<u8> = root.bytes().cycle().take(args.kernel_bytes).collect();
+    let sections: [(&str, &[u8]); 4] = [
+        (".osrel", os_release.as_bytes()),
+        (".cmdline", cmdline.as_bytes()),
+        (".uname", b"6.1.0-lab"),
+        (".linux", &kernel),
+    ];
+    let name = args.out.display().to_string();
+    let uki = build_uki(&name, None, Machine::X86_64, &sections)
+        .map_err(|failure| anyhow!("{failure}"))?;
+    std::fs::write(&args.out, uki).with_context(|| format!("cannot write {name}"))?;
+    println!("{root}");
+    Ok(())
+}
+
+/// Root hash of the image as hex.
+pub fn root_hash(image: &Path, salt: &str) -> Result<String> {
+    let salt = unhex(salt)?;
+    let data = Image::open(image)?;
+    let shape = TreeShape::for_size(data.size)?;
+    let root = root_of(&data, &shape, &salt)
+        .with_context(|| format!("cannot compute the root hash of {}", image.display()))?;
+    Ok(hex(&root))
+}
+
+fn unhex(text: &str) -> Result<Vec<u8>> {
+    if !text.len().is_multiple_of(2) {
+        bail!(
+            "a salt of {} hex digits: an even number is needed",
+            text.len()
+        );
+    }
+    (0..text.len())
+        .step_by(2)
+        .map(|at| {
+            let pair = text.get(at..at + 2).unwrap_or("");
+            u8::from_str_radix(pair, 16).with_context(|| format!("'{pair}' in the salt is not hex"))
+        })
+        .collect()
+}
+
+struct Image {
+    file: File,
+    size: u64,
+}
+
+impl Image {
+    fn open(path: &Path) -> Result<Self> {
+        let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+        let size = file.metadata()?.len();
+        Ok(Self { file, size })
+    }
+}
+
+impl ReadAt for Image {
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), Fault> {
+        self.file
+            .read_exact_at(buf, offset)
+            .map_err(|error| Fault::disk(error.to_string()))
+    }
+
+    fn len(&self) -> Result<u64, Fault> {
+        Ok(self.size)
+    }
+}
