@@ -19,11 +19,19 @@ extern crate alloc;
 extern crate std;
 
 pub mod bootfmt;
+pub mod envelope;
 pub mod error;
 pub mod facts;
+// pub mod records;
+pub mod clock;
+pub mod config;
+pub mod health;
+pub mod rollout;
 pub mod slot;
 pub mod text;
+// pub mod update;
 pub mod why;
+pub mod wire;
 
 /// Versions of releases and of everything compared with them: one order everywhere.
 pub mod version {

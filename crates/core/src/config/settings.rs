@@ -1,0 +1,311 @@
+//! What the rest of the program reads: nothing optional that need not be.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+use twinroot_trust::name::Name;
+use twinroot_trust::time::Seconds;
+
+use super::fragment::{Fragment, HealthTable, PollingTable, RepositoryTable, Size, UpdateTable};
+use super::merge::{Origin, Origins};
+use crate::error::{Code, Failure};
+
+/// Tries of a new boot entry: one may be lost to a power cut, one to a flickering supply.
+const TRIES: u32 = 3;
+/// Attempts at one release without progress before a person is asked; the same reasoning.
+const ATTEMPTS: u32 = 3;
+/// Workers that decode: with 2 the node stays within 48 MiB and a small machine is not starved.
+const WORKERS: u32 = 2;
+/// Time everything must hold before a release is good, where neither node nor manifest says more.
+const PROBATION: Seconds = Seconds(5 * 60);
+/// Time since boot without a verdict after which the trial has failed: probation, and ten minutes
+/// for firmware, image pulls and a kubelet that joins a busy cluster.
+const DEADLINE: Seconds = Seconds(15 * 60);
+/// How much longer a lost remote endpoint may take: an outage of a registry or load balancer is
+/// usually mended within the hour.
+const REMOTE_EXTENSION: Seconds = Seconds(3600);
+/// How often the node looks: timestamps are signed daily, a security release should arrive sooner.
+const INTERVAL: Seconds = Seconds(3600);
+/// By how much looks are spread, so that a fleet that starts together does not ask together.
+const JITTER: Seconds = Seconds(600);
+/// Slowest source that is put up with, in bytes a second over a minute: at 1 KiB/s nothing useful
+/// would arrive within a day, so that something is wrong on purpose or by accident.
+const MIN_THROUGHPUT: Size = Size(1024);
+/// Oldest metadata on which a reboot may rely: as long as a timestamp is usually valid.
+const MAX_METADATA_AGE: Seconds = Seconds(7 * 86_400);
+/// Whoever may postpone a reboot creates this file.
+const GATE_FILE: &str = "/run/twinroot/reboot-hold";
+
+/// How far the node goes by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Strategy {
+    /// Does nothing by itself; a person checks and applies.
+    Manual,
+    /// Checks and says what is available.
+    CheckOnly,
+    /// Stages and leaves activation to a person.
+    StagedOnly,
+    /// Stages, activates and reboots as soon as the gate allows it.
+    Automatic,
+}
+
+/// What the node is: decides which releases are for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Product.
+    pub product: Name,
+    /// Variant; a product may have none.
+    pub variant: Option<Name>,
+    /// Architecture, in the manifest's spelling.
+    pub architecture: Name,
+}
+
+/// Where releases come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repository {
+    /// Base URL of the metadata.
+    pub metadata_url: String,
+    /// Base URL of manifests and payloads.
+    pub targets_url: String,
+    /// Base URLs that hold the same under `metadata/` and `targets/`, tried in order.
+    pub mirrors: Vec<String>,
+    /// Slowest source that is put up with, in bytes a second.
+    pub min_throughput: u64,
+}
+
+/// Which releases, and how far by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Update {
+    /// The channel.
+    pub channel: Name,
+    /// How far.
+    pub strategy: Strategy,
+    /// Tries of a new boot entry.
+    pub tries: u32,
+    /// Attempts at one release without progress before a person is asked.
+    pub attempts: u32,
+    /// Threads that decode and write.
+    pub workers: u32,
+}
+
+/// How often it looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Polling {
+    /// Pause between two checks.
+    pub interval: Seconds,
+    /// Up to how much is added to each pause.
+    pub jitter: Seconds,
+}
+
+/// What may postpone a reboot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reboot {
+    /// The reboot waits while this file exists.
+    pub gate_file: String,
+    /// Oldest metadata on which a reboot may rely where a fresh look fails.
+    pub max_metadata_age: Seconds,
+}
+
+/// The times of a probation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// Time everything must hold; a manifest may ask for more, never for less.
+    pub probation: Seconds,
+    /// Time since boot by which there must be a verdict.
+    pub deadline: Seconds,
+    /// By how much a lost remote endpoint stretches the deadline.
+    pub remote_extension: Seconds,
+}
+
+/// Which keys count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trust {
+    /// P-256 keys count beside ed25519 ones.
+    pub p256: bool,
+}
+
+/// The configuration of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// What the node is.
+    pub identity: Identity,
+    /// Where releases come from.
+    pub repository: Repository,
+    /// Which releases, and how far by itself.
+    pub update: Update,
+    /// How often it looks.
+    pub polling: Polling,
+    /// What may postpone a reboot.
+    pub reboot: Reboot,
+    /// The times of a probation.
+    pub health: Health,
+    /// Which keys count.
+    pub trust: Trust,
+}
+
+impl Settings {
+    pub(super) fn from_fragment(fragment: Fragment, origins: &Origins) -> Result<Self, Failure> {
+        let Fragment {
+            identity,
+            repository,
+            update,
+            polling,
+            reboot,
+            health,
+            trust,
+        } = fragment;
+        let (identity, reboot) = (identity.unwrap_or_default(), reboot.unwrap_or_default());
+        Ok(Settings {
+            identity: Identity {
+                product: needed("identity.product", identity.product)?,
+                variant: identity.variant,
+                architecture: needed("identity.architecture", identity.architecture)?,
+            },
+            repository: repository_of(repository.unwrap_or_default(), origins)?,
+            update: update_of(update.unwrap_or_default(), origins)?,
+            polling: polling_of(&polling.unwrap_or_default(), origins)?,
+            reboot: Reboot {
+                gate_file: reboot.gate_file.unwrap_or_else(|| GATE_FILE.to_string()),
+                max_metadata_age: reboot.max_metadata_age.unwrap_or(MAX_METADATA_AGE),
+            },
+            health: health_of(&health.unwrap_or_default(), origins)?,
+            trust: Trust {
+                p256: trust.unwrap_or_default().p256.unwrap_or(false),
+            },
+        })
+    }
+
+    /// Every key with its value as `config show` prints it, in order.
+    #[must_use]
+    pub fn listing(&self) -> Vec<(String, String)> {
+        let Ok(toml::Value::Table(tables)) = toml::Value::try_from(self) else {
+            return Vec::new();
+        };
+        let mut lines = Vec::new();
+        for (table, keys) in tables {
+            let toml::Value::Table(keys) = keys else {
+                continue;
+            };
+            for (key, value) in keys {
+                lines.push((
+                    format!("{table}.{}", key.replace('_', "-")),
+                    value.to_string(),
+                ));
+            }
+        }
+        lines
+    }
+
+    /// Every key.
+    pub(super) fn keys(&self) -> impl Iterator<Item = String> {
+        self.listing().into_iter().map(|(key, _)| key)
+    }
+}
+
+fn repository_of(table: RepositoryTable, origins: &Origins) -> Result<Repository, Failure> {
+    let metadata_url = needed("repository.metadata-url", table.metadata_url)?;
+    let targets_url = needed("repository.targets-url", table.targets_url)?;
+    let mirrors = table.mirrors.unwrap_or_default();
+    check_url("repository.metadata-url", &metadata_url, origins)?;
+    check_url("repository.targets-url", &targets_url, origins)?;
+    for mirror in &mirrors {
+        check_url("repository.mirrors", mirror, origins)?;
+    }
+    let Size(min_throughput) = table.min_throughput.unwrap_or(MIN_THROUGHPUT);
+    bounded(
+        "repository.min-throughput",
+        min_throughput,
+        1,
+        1 << 30,
+        origins,
+    )?;
+    Ok(Repository {
+        metadata_url,
+        targets_url,
+        mirrors,
+        min_throughput,
+    })
+}
+
+fn update_of(table: UpdateTable, origins: &Origins) -> Result<Update, Failure> {
+    let update = Update {
+        channel: needed("update.channel", table.channel)?,
+        strategy: table.strategy.unwrap_or(Strategy::StagedOnly),
+        tries: table.tries.unwrap_or(TRIES),
+        attempts: table.attempts.unwrap_or(ATTEMPTS),
+        workers: table.workers.unwrap_or(WORKERS),
+    };
+    bounded("update.tries", update.tries.into(), 1, 10, origins)?;
+    bounded("update.attempts", update.attempts.into(), 1, 100, origins)?;
+    bounded("update.workers", update.workers.into(), 1, 64, origins)?;
+    Ok(update)
+}
+
+fn polling_of(table: &PollingTable, origins: &Origins) -> Result<Polling, Failure> {
+    let interval = table.interval.unwrap_or(INTERVAL);
+    let jitter = table.jitter.unwrap_or(JITTER);
+    // Once a minute per node is what a static file server of a fleet bears.
+    bounded("polling.interval", interval.0, 60, Seconds::MAX.0, origins)?;
+    Ok(Polling { interval, jitter })
+}
+
+fn health_of(table: &HealthTable, origins: &Origins) -> Result<Health, Failure> {
+    let health = Health {
+        probation: table.probation.unwrap_or(PROBATION),
+        deadline: table.deadline.unwrap_or(DEADLINE),
+        remote_extension: table.remote_extension.unwrap_or(REMOTE_EXTENSION),
+    };
+    if health.deadline <= health.probation {
+        let cause = format!(
+            "the deadline {} leaves no time for the probation {}",
+            health.deadline, health.probation
+        );
+        return Err(wrong("health.deadline", cause, origins));
+    }
+    Ok(health)
+}
+
+fn needed<T>(key: &str, value: Option<T>) -> Result<T, Failure> {
+    value.ok_or_else(|| Failure::new(Code::ConfigMissing, key, "no configuration file sets it"))
+}
+
+fn bounded(key: &str, value: u64, least: u64, most: u64, origins: &Origins) -> Result<(), Failure> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(wrong(
+        key,
+        format!("{value} is not within {least} and {most}"),
+        origins,
+    ))
+}
+
+/// Only the scheme and plain characters: whether anything answers there is for the network to say.
+fn check_url(key: &str, url: &str, origins: &Origins) -> Result<(), Failure> {
+    let rest = ["https://", "http://", "file:/"]
+        .iter()
+        .find_map(|s| url.strip_prefix(s));
+    let plain = url
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte));
+    let whole = rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('?'));
+    if whole && plain && !url.contains('#') && !url.contains('@') {
+        return Ok(());
+    }
+    Err(wrong(
+        key,
+        format!("{url:?} is no http, https or file URL without credentials"),
+        origins,
+    ))
+}
+
+fn wrong(key: &str, cause: String, origins: &Origins) -> Failure {
+    let subject = match origins.get(key) {
+        Some(Origin::File(path)) => format!("{path}, {key}"),
+        Some(Origin::Default) | None => key.to_string(),
+    };
+    Failure::new(Code::ConfigValue, subject, cause)
+}

@@ -1,0 +1,204 @@
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+use super::*;
+use crate::error::{Code, Failure};
+use twinroot_trust::time::Seconds;
+
+const IMAGE: &str = r#"
+[identity]
+product = "container-host"
+architecture = "x86-64"
+
+[repository]
+metadata-url = "https://updates.example/metadata/"
+targets-url = "https://updates.example/targets/"
+
+[update]
+channel = "stable"
+
+[polling]
+interval = "2h"
+"#;
+
+fn source(layer: Layer, name: &str, text: &str) -> Source {
+    let folder = match layer {
+        Layer::Image => "/usr/lib",
+        Layer::Run => "/run",
+        Layer::Etc => "/etc",
+    };
+    let path = alloc::format!("{folder}/twinroot/config.d/{name}");
+    Source {
+        layer,
+        path,
+        text: text.to_string(),
+    }
+}
+
+fn read_with(more: &[Source]) -> Result<(Settings, Origins), Failure> {
+    let mut sources = Vec::from([source(Layer::Image, "10-image.toml", IMAGE)]);
+    sources.extend_from_slice(more);
+    // The order in which files are found must not matter.
+    sources.reverse();
+    read(&sources)
+}
+
+#[test]
+fn an_image_alone_gives_settings_with_safe_defaults() {
+    let (settings, origins) = read_with(&[]).expect("it reads");
+    assert_eq!(settings.identity.product.as_str(), "container-host");
+    assert_eq!(settings.update.strategy, Strategy::StagedOnly);
+    assert_eq!((settings.update.tries, settings.update.workers), (3, 2));
+    assert_eq!(settings.health.probation, Seconds(300));
+    assert!(!settings.trust.p256);
+    assert_eq!(settings.polling.interval, Seconds(7200));
+    let image = Origin::File("/usr/lib/twinroot/config.d/10-image.toml".into());
+    assert_eq!(origins["polling.interval"], image);
+    assert_eq!(origins["update.tries"], Origin::Default);
+}
+
+#[test]
+fn later_layers_win_key_by_key_and_say_so() {
+    let run = source(
+        Layer::Run,
+        "99.toml",
+        "[polling]\ninterval = \"3h\"\njitter = \"1m\"",
+    );
+    let etc = source(Layer::Etc, "01.toml", "[polling]\ninterval = \"5m\"");
+    let (settings, origins) = read_with(&[run, etc]).expect("it reads");
+    assert_eq!(
+        settings.polling,
+        Polling {
+            interval: Seconds(300),
+            jitter: Seconds(60)
+        }
+    );
+    assert_eq!(
+        origins["polling.interval"],
+        Origin::File("/etc/twinroot/config.d/01.toml".into())
+    );
+    assert_eq!(
+        origins["polling.jitter"],
+        Origin::File("/run/twinroot/config.d/99.toml".into())
+    );
+}
+
+#[test]
+fn within_a_layer_the_later_name_wins() {
+    let a = source(Layer::Etc, "20-a.toml", "[update]\ntries = 5");
+    let b = source(Layer::Etc, "10-b.toml", "[update]\ntries = 2");
+    assert_eq!(read_with(&[a, b]).expect("it reads").0.update.tries, 5);
+}
+
+#[test]
+fn a_file_replaces_the_one_of_its_name_in_lower_layers() {
+    let image = source(Layer::Image, "50-fast.toml", "[update]\nworkers = 8");
+    let off = source(Layer::Etc, "50-fast.toml", "");
+    assert_eq!(
+        read_with(core::slice::from_ref(&image))
+            .expect("it reads")
+            .0
+            .update
+            .workers,
+        8
+    );
+    assert_eq!(
+        read_with(&[image, off]).expect("it reads").0.update.workers,
+        2
+    );
+}
+
+#[test]
+fn what_is_wrong_is_refused_with_file_and_line() {
+    for (text, code, place) in [
+        ("[update]\ntrys = 3", Code::ConfigUnknownKey, ":2"),
+        ("[updates]\ntries = 3", Code::ConfigUnknownKey, ":1"),
+        ("x-note = 1", Code::ConfigUnknownKey, ":1"),
+        ("[update\ntries = 3", Code::ConfigSyntax, ":1"),
+        ("[update]\ntries = 1\ntries = 2", Code::ConfigSyntax, ":3"),
+        ("[update]\ntries = \"three\"", Code::ConfigValue, ":2"),
+        ("[update]\n\ntries = -1", Code::ConfigValue, ":3"),
+        ("[update]\ntries = 0", Code::ConfigValue, ", update.tries"),
+        ("[update]\nstrategy = \"yolo\"", Code::ConfigValue, ":2"),
+        ("[update]\nchannel = \"../stable\"", Code::ConfigValue, ":2"),
+        ("[polling]\ninterval = \"5\"", Code::ConfigValue, ":2"),
+        (
+            "[polling]\ninterval = \"5s\"",
+            Code::ConfigValue,
+            ", polling.interval",
+        ),
+        (
+            "[repository]\nmin-throughput = \"1 kB\"",
+            Code::ConfigValue,
+            ":2",
+        ),
+        (
+            "[repository]\nmetadata-url = \"ftp://x/\"",
+            Code::ConfigValue,
+            ", repository.metadata-url",
+        ),
+        (
+            "[repository]\nmirrors = [\"https://u:p@x/\"]",
+            Code::ConfigValue,
+            ", repository.mirrors",
+        ),
+        (
+            "[health]\nprobation = \"20m\"",
+            Code::ConfigValue,
+            "health.deadline",
+        ),
+    ] {
+        let failure = read_with(&[source(Layer::Etc, "x.toml", text)]).expect_err(text);
+        assert_eq!(failure.code, code, "{text}: {failure}");
+        assert!(failure.subject.ends_with(place), "{text}: {failure}");
+        assert!(!failure.remedy.is_empty());
+    }
+}
+
+#[test]
+fn only_the_image_says_what_the_node_is_and_whom_it_trusts() {
+    for text in [
+        "[trust]\np256 = true",
+        "[identity]\nproduct = \"other\"",
+        "[trust]",
+    ] {
+        for layer in [Layer::Run, Layer::Etc] {
+            let failure = read_with(&[source(layer, "x.toml", text)]).expect_err(text);
+            assert_eq!(failure.code, Code::ConfigImageOnly, "{text}");
+        }
+        let twin = source(Layer::Image, "x.toml", text);
+        assert!(read_with(&[twin]).is_ok(), "{text}");
+    }
+}
+
+#[test]
+fn a_node_may_not_switch_the_identity_off_by_replacing_the_file() {
+    let off = source(Layer::Etc, "10-image.toml", "");
+    let failure = read_with(&[off]).expect_err("it replaces the identity");
+    assert_eq!(failure.code, Code::ConfigImageOnly);
+}
+
+#[test]
+fn what_nobody_sets_is_named() {
+    let failure = read(&[]).expect_err("nothing is set");
+    assert_eq!(
+        (failure.code, failure.subject.as_str()),
+        (Code::ConfigMissing, "identity.product")
+    );
+}
+
+#[test]
+fn the_listing_names_every_key_once_with_its_origin() {
+    let throughput = source(
+        Layer::Etc,
+        "x.toml",
+        "[repository]\nmin-throughput = \"4KiB\"",
+    );
+    let (settings, origins) = read_with(&[throughput]).expect("it reads");
+    let listing = settings.listing();
+    assert!(listing.contains(&("repository.min-throughput".into(), "4096".into())));
+    assert!(listing.contains(&("update.strategy".into(), "\"staged-only\"".into())));
+    for (key, _) in &listing {
+        assert!(origins.contains_key(key), "{key} has no origin");
+    }
+}
