@@ -1,0 +1,203 @@
+//! Activated: the bootloader is told to try the release, step by step, and the node waits for its
+//! reboot. The known-good entry is never touched; where the loader was not seen to count it is
+//! pinned first, and the trial is booted one-shot (DESIGN section 8).
+
+use alloc::string::ToString;
+
+use super::candidate::Proven;
+use super::checking::waits_for;
+use super::effect::{ArmMode, Effect, EffectKind};
+use super::event::{Command, Event, Goal, HealthPurpose, HealthVerdict};
+use super::state::{ActivateStep, Phase, Purpose, Wish};
+use super::{Ctx, Transition, checking};
+use crate::error::{Code, Failure};
+use crate::facts::Counting;
+use crate::why::WaitReason;
+
+/// First step: what is ill before the update is not blamed on it.
+pub(super) fn begin(ctx: &Ctx<'_>, proven: &Proven) -> Transition {
+    if ctx.state.wish.force {
+        return first_change(ctx, proven);
+    }
+    let candidate = Some(proven.candidate().clone());
+    ctx.go(at(proven, ActivateStep::Health))
+        .then(Effect::RunHealth { purpose: HealthPurpose::Before, candidate })
+}
+
+fn at(proven: &Proven, step: ActivateStep) -> Phase {
+    Phase::Activated { proven: proven.clone(), step, reason: needs_reboot(proven) }
+}
+
+/// What an activated release waits for.
+pub(super) fn needs_reboot(proven: &Proven) -> WaitReason {
+    WaitReason::RebootNeeded { version: proven.candidate().version().to_string() }
+}
+
+/// How the entry must be armed: counted where the loader is seen to count and would sort it first.
+fn mode(ctx: &Ctx<'_>, proven: &Proven) -> ArmMode {
+    let loader = ctx.facts.loader();
+    let tries = ctx.policy.tries.min(loader.tries_granted);
+    let first = ctx.facts.system().version < *proven.candidate().version();
+    if loader.counting == Counting::Proven && first {
+        ArmMode::Counted { tries }
+    } else {
+        ArmMode::OneShot { tries }
+    }
+}
+
+/// Pins the known-good entry where the loader cannot be relied on; else arms at once.
+fn first_change(ctx: &Ctx<'_>, proven: &Proven) -> Transition {
+    match (mode(ctx, proven), ctx.facts.booted_entry()) {
+        (ArmMode::Counted { .. }, _) => arm(ctx, proven),
+        (ArmMode::OneShot { .. }, Some(good)) => ctx
+            .go(at(proven, ActivateStep::PinGood))
+            .persist(ctx)
+            .then(Effect::Pin(Some(good.stem.clone()))),
+        (ArmMode::OneShot { .. }, None) => refused(ctx, proven, no_good_entry()),
+    }
+}
+
+fn no_good_entry() -> Failure {
+    Failure::new(Code::BootFactsContradict, "the running slot", "no boot entry of ours boots it")
+}
+
+fn arm(ctx: &Ctx<'_>, proven: &Proven) -> Transition {
+    ctx.go(at(proven, ActivateStep::Arm))
+        .persist(ctx)
+        .then(Effect::Arm { proven: proven.clone(), mode: mode(ctx, proven) })
+}
+
+pub(super) fn on(ctx: &Ctx<'_>, proven: &Proven, step: ActivateStep, event: Event) -> Transition {
+    match (step, event) {
+        (ActivateStep::Health, Event::Health(HealthPurpose::Before, verdict)) => {
+            healthy_before(ctx, proven, verdict)
+        }
+        (ActivateStep::PinGood, Event::Done(EffectKind::Pin)) => arm(ctx, proven),
+        (ActivateStep::Arm, Event::Done(EffectKind::Arm)) => armed_entry(ctx, proven),
+        (ActivateStep::Unpin, Event::Done(EffectKind::Pin)) => armed(ctx, proven),
+        (ActivateStep::Armed, event) => on_armed(ctx, proven, event),
+        (_, Event::Failed { failure, .. }) => refused(ctx, proven, failure),
+        (
+            ActivateStep::Health | ActivateStep::PinGood | ActivateStep::Arm | ActivateStep::Unpin,
+            other,
+        ) => ctx.rest(other),
+    }
+}
+
+fn healthy_before(ctx: &Ctx<'_>, proven: &Proven, verdict: HealthVerdict) -> Transition {
+    match verdict {
+        HealthVerdict::Good | HealthVerdict::Pending => first_change(ctx, proven),
+        HealthVerdict::Bad { check, detail } => {
+            let reason = WaitReason::UnhealthyBefore { check: check.clone() };
+            let failure = Failure::new(
+                Code::UnhealthyBeforeUpdate,
+                alloc::format!("check {check}"),
+                detail,
+            );
+            ctx.go(Phase::Staged { proven: proven.clone(), reason }).persist(ctx).refuse(failure)
+        }
+    }
+}
+
+/// The new entry stands; a pin of a manual rollback would hide it, so it goes after, not before.
+fn armed_entry(ctx: &Ctx<'_>, proven: &Proven) -> Transition {
+    let pinned = ctx.facts.loader().pinned.is_some();
+    match mode(ctx, proven) {
+        ArmMode::Counted { .. } if pinned => {
+            ctx.go(at(proven, ActivateStep::Unpin)).persist(ctx).then(Effect::Pin(None))
+        }
+        ArmMode::Counted { .. } | ArmMode::OneShot { .. } => armed(ctx, proven),
+    }
+}
+
+fn armed(ctx: &Ctx<'_>, proven: &Proven) -> Transition {
+    let release = proven.candidate().saved();
+    let mut transition = ctx.go(at(proven, ActivateStep::Armed)).persist(ctx).note(
+        "activated",
+        Some(release),
+        "the bootloader tries it at the next start".to_string(),
+    );
+    if ctx.state.wish.goal >= Goal::Reboot {
+        transition = last_look(ctx, proven, transition);
+    }
+    transition
+}
+
+/// Metadata is refreshed again before the reboot, so that a release withdrawn meanwhile is dropped.
+fn last_look(ctx: &Ctx<'_>, proven: &Proven, mut transition: Transition) -> Transition {
+    transition.next.phase = Phase::Checking { purpose: Purpose::BeforeReboot(proven.clone()) };
+    transition.next.wish = ctx.state.wish.clone();
+    transition.then(Effect::Refresh)
+}
+
+fn on_armed(ctx: &Ctx<'_>, proven: &Proven, event: Event) -> Transition {
+    match event {
+        Event::Gate { held_by: None } => {
+            let to = proven.candidate().saved();
+            let reason = alloc::format!("update to {}", to.version);
+            ctx.go(Phase::Rebooting { to }).persist(ctx).then(Effect::Reboot { reason })
+        }
+        Event::Gate { held_by: Some(holder) } => {
+            let mut transition = ctx.stay();
+            if let Phase::Activated { reason, .. } = &mut transition.next.phase {
+                *reason = WaitReason::GateHeld { gate: "gate".to_string(), holder };
+            }
+            transition
+        }
+        Event::Tick | Event::CheckDue if ctx.state.wish.goal >= Goal::Reboot => {
+            last_look(ctx, proven, ctx.stay())
+        }
+        Event::Command(Command::Update { goal, version, force }) => {
+            let mut state = ctx.state.clone();
+            state.wish = Wish { goal, version, force, by_person: true };
+            let ctx = Ctx { state: &state, ..*ctx };
+            let transition = ctx.stay();
+            if goal >= Goal::Reboot { last_look(&ctx, proven, transition) } else { transition }
+        }
+        Event::Done(EffectKind::SaveRecords) => {
+            match super::judge::still_acceptable(ctx, proven.candidate()) {
+                Ok(()) => ctx.stay(),
+                Err(reason) => drop_release(ctx, proven, reason),
+            }
+        }
+        Event::Failed { failure, .. } => {
+            let mut transition = ctx.stay();
+            if let Phase::Activated { reason, .. } = &mut transition.next.phase {
+                *reason = waits_for(ctx, &failure);
+            }
+            transition.refuse(failure)
+        }
+        Event::Tick
+        | Event::CheckDue
+        | Event::Command(_)
+        | Event::Checked(_)
+        | Event::Reverified(_)
+        | Event::Written { .. }
+        | Event::Proven { .. }
+        | Event::Health(..)
+        | Event::Done(_) => ctx.rest(event),
+    }
+}
+
+/// The loader could not be told: the slot stays staged and proven, nothing else has changed.
+fn refused(ctx: &Ctx<'_>, proven: &Proven, failure: Failure) -> Transition {
+    let reason = checking::waits_for(ctx, &failure);
+    let release = proven.candidate().saved();
+    let mut transition = ctx.go(Phase::Staged { proven: proven.clone(), reason });
+    transition.next.wish = ctx.policy.standing_wish();
+    // Only a person, or the next check, tries again: no loop around a refusing bootloader.
+    transition.next.wish.goal = Goal::Stage;
+    transition.persist(ctx).note("failed", Some(release), failure.to_string()).refuse(failure)
+}
+
+/// A release that must not move any more: its entry becomes unbootable, the slot stays as it is.
+pub(super) fn drop_release(ctx: &Ctx<'_>, proven: &Proven, reason: WaitReason) -> Transition {
+    let saved = proven.candidate().saved();
+    let detail = reason.sentence();
+    let transition =
+        ctx.idle(reason).persist(ctx).note("dropped", Some(saved.clone()), detail);
+    match ctx.facts.entry_of(&saved.root_hash) {
+        Some(entry) => transition.then(Effect::Retire(entry.stem.clone())),
+        None => transition,
+    }
+}

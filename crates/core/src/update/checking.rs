@@ -1,0 +1,132 @@
+//! Checking: signed metadata is being read, to find a release, to look once more before a reboot,
+//! or to verify again what had been verified before a restart.
+
+use alloc::string::ToString;
+
+use super::candidate::{Candidate, Proven, SavedRelease};
+use super::effect::{Effect, EffectKind};
+use super::event::{Checked, Event, Offer};
+use super::state::{ActivateStep, Phase, Purpose, Resume, StageStep};
+use super::{Ctx, Transition, activated, available, judge, staging};
+use crate::error::{Category, Failure};
+use crate::why::WaitReason;
+
+pub(super) fn on(ctx: &Ctx<'_>, purpose: &Purpose, event: Event) -> Transition {
+    match (purpose, event) {
+        (Purpose::Look, Event::Checked(checked)) => found(ctx, &checked),
+        (Purpose::Look, Event::Failed { failure, effect: EffectKind::Refresh, .. }) => {
+            ctx.idle(waits_for(ctx, &failure)).refuse(failure)
+        }
+        (Purpose::BeforeReboot(proven), Event::Checked(checked)) => {
+            looked_again(ctx, proven, &checked)
+        }
+        (
+            Purpose::BeforeReboot(proven),
+            Event::Failed { failure, effect: EffectKind::Refresh, .. },
+        ) => could_not_look(ctx, proven, &failure),
+        (Purpose::Resume { at, .. }, Event::Reverified(candidate)) => {
+            resumed(ctx, &candidate, *at)
+        }
+        (
+            Purpose::Resume { saved, .. },
+            Event::Failed { failure, effect: EffectKind::Reverify, .. },
+        ) => dropped(ctx, saved, failure),
+        (Purpose::Look | Purpose::BeforeReboot(_) | Purpose::Resume { .. }, other) => {
+            ctx.rest(other)
+        }
+    }
+}
+
+/// Takes the newest acceptable release, or says why there is none.
+fn found(ctx: &Ctx<'_>, checked: &Checked) -> Transition {
+    let mut transition = match judge::select(ctx, checked) {
+        Ok(candidate) => available::found(ctx, &candidate),
+        Err(reason) => ctx.idle(reason),
+    };
+    transition.next.refreshed = Some(ctx.now.boot);
+    transition.effects.insert(0, trusted_time(checked));
+    transition
+}
+
+/// Fresh signed metadata is evidence of the time (DESIGN section 6, 'Clock').
+fn trusted_time(checked: &Checked) -> Effect {
+    Effect::TrustTime(checked.evidence)
+}
+
+/// The activated release must still be offered: a release withdrawn meanwhile is dropped.
+fn looked_again(ctx: &Ctx<'_>, proven: &Proven, checked: &Checked) -> Transition {
+    let id = proven.candidate().id();
+    let listed = checked.listed.iter().find(|l| l.candidate.id() == id);
+    let gone = match listed.map(|l| l.offer) {
+        Some(Offer::Withdrawn) | None => Some(WaitReason::Withdrawn {
+            version: proven.candidate().version().to_string(),
+        }),
+        Some(Offer::Now | Offer::At(_) | Offer::NotOffered | Offer::Paused) => {
+            judge::still_acceptable(ctx, proven.candidate()).err()
+        }
+    };
+    let mut transition = match gone {
+        Some(reason) => activated::drop_release(ctx, proven, reason),
+        None => back(ctx, proven).then(Effect::AskGate),
+    };
+    transition.next.refreshed = Some(ctx.now.boot);
+    transition
+}
+
+/// No fresh look is possible: what was seen lately enough still counts.
+fn could_not_look(ctx: &Ctx<'_>, proven: &Proven, failure: &Failure) -> Transition {
+    let age = ctx.state.refreshed.map(|at| ctx.now.boot.0.saturating_sub(at.0));
+    match age {
+        Some(age) if age <= ctx.policy.metadata_max_age => back(ctx, proven).then(Effect::AskGate),
+        Some(_) | None => {
+            let mut transition = back(ctx, proven);
+            if let Phase::Activated { reason, .. } = &mut transition.next.phase {
+                *reason = waits_for(ctx, &failure);
+            }
+            transition.refuse(failure.clone())
+        }
+    }
+}
+
+fn back(ctx: &Ctx<'_>, proven: &Proven) -> Transition {
+    ctx.go(Phase::Activated {
+        proven: proven.clone(),
+        step: ActivateStep::Armed,
+        reason: activated::needs_reboot(proven),
+    })
+}
+
+/// Signatures hold again: go on where it stood. What was proven before the restart is proven again,
+/// since the slot may have changed meanwhile; what was half written is written on.
+fn resumed(ctx: &Ctx<'_>, candidate: &Candidate, at: Resume) -> Transition {
+    if let Err(reason) = judge::still_acceptable(ctx, candidate) {
+        return ctx.idle(reason).persist(ctx);
+    }
+    let whole = ctx.facts.inactive_root() == Some(candidate.root_hash());
+    match at {
+        Resume::Staging => staging::begin(ctx, candidate),
+        Resume::Repairing => staging::begin_repair(ctx, candidate),
+        Resume::Staged | Resume::Activated if whole => {
+            staging::enter(ctx, candidate, StageStep::Prove)
+        }
+        Resume::Staged | Resume::Activated => staging::begin(ctx, candidate),
+    }
+}
+
+/// The stored bytes no longer verify: forgotten, and found again by the next look.
+fn dropped(ctx: &Ctx<'_>, saved: &SavedRelease, failure: Failure) -> Transition {
+    ctx.idle(waits_for(ctx, &failure))
+        .persist(ctx)
+        .note("dropped", Some(saved.clone()), failure.to_string())
+        .refuse(failure)
+}
+
+/// The reason that a failure leaves behind.
+pub(super) fn waits_for(ctx: &Ctx<'_>, failure: &Failure) -> WaitReason {
+    let detail = alloc::format!("{}: {}", failure.subject, failure.cause);
+    if failure.category() == Category::Network {
+        WaitReason::Offline { next_try: ctx.now.wall, cause: detail }
+    } else {
+        WaitReason::OperatorNeeded { failure: failure.code.as_str().to_string(), detail }
+    }
+}

@@ -1,0 +1,44 @@
+//! What the owner of the node wants, as far as the state machine needs it.
+
+use alloc::string::String;
+
+use super::event::Goal;
+use super::state::Wish;
+
+/// What the node is; a manifest for something else is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Product.
+    pub product: String,
+    /// Variant, empty where the product has none.
+    pub variant: String,
+    /// Architecture.
+    pub architecture: String,
+    /// Channel.
+    pub channel: String,
+}
+
+/// The owner's wishes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// What the node is.
+    pub identity: Identity,
+    /// How far the node goes without being asked.
+    pub goal: Goal,
+    /// Tries that a new entry is given.
+    pub tries: u32,
+    /// Tries at one release without progress before a person must look at it.
+    pub max_attempts: u32,
+    /// Milliseconds since boot by which a trial must have ended well.
+    pub trial_deadline: u64,
+    /// Oldest metadata, in milliseconds, on which a reboot may rely when a fresh look fails.
+    pub metadata_max_age: u64,
+}
+
+impl Policy {
+    /// What the node does by itself.
+    #[must_use]
+    pub const fn standing_wish(&self) -> Wish {
+        Wish { goal: self.goal, version: None, force: false, by_person: false }
+    }
+}

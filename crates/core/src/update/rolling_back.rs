@@ -1,0 +1,102 @@
+//! Rolling back: the node leaves what runs, because its trial failed or because a person asked.
+//! First it is remembered, then the loader is told, then the node restarts: cut anywhere, the next
+//! start comes to the same end.
+
+use alloc::string::ToString;
+
+use super::effect::{Effect, EffectKind};
+use super::event::Event;
+use super::state::{BackStep, Cause, OnTrial, Phase};
+use super::{Ctx, Transition, commands};
+use crate::error::{Code, Failure};
+use crate::records::RecordChange;
+
+/// A failed trial. With nothing to go back to, the node stays up, degraded, and says so: flipping
+/// between two bad slots helps nobody.
+pub(super) fn begin(ctx: &Ctx<'_>, from: &OnTrial, failure: Failure) -> Transition {
+    if ctx.facts.fallback_entry().is_none() {
+        let stuck = Failure::new(
+            Code::BothSlotsUnhealthy,
+            failure.subject.clone(),
+            alloc::format!("{}; no other slot can run, so the node stays where it is", failure.cause),
+        );
+        return ctx
+            .go(Phase::Blocked { failure: stuck.clone() })
+            .persist(ctx)
+            .note("degraded", Some(from.release.clone()), stuck.to_string());
+    }
+    let denial = commands::by_node(ctx, &from.release, &failure);
+    let cause = Cause::Trial(failure);
+    ctx.go(Phase::RollingBack { from: from.clone(), cause, step: BackStep::Deny })
+        .persist(ctx)
+        .then(Effect::SaveRecords(RecordChange::Deny(denial)))
+}
+
+pub(super) fn on(
+    ctx: &Ctx<'_>,
+    from: &OnTrial,
+    cause: &Cause,
+    step: BackStep,
+    event: Event,
+) -> Transition {
+    match (step, event) {
+        (BackStep::Deny, Event::Done(EffectKind::SaveRecords)) => switch(ctx, from, cause),
+        (BackStep::Switch, Event::Done(EffectKind::Pin | EffectKind::Retire)) => {
+            restart(ctx, from, cause)
+        }
+        (BackStep::Reboot, Event::Tick | Event::Command(_)) => reboot_now(ctx, from, cause),
+        (_, Event::Failed { failure, .. }) => ctx
+            .go(Phase::Blocked { failure: failure.clone() })
+            .persist(ctx)
+            .note("failed", Some(from.release.clone()), failure.to_string())
+            .refuse(failure),
+        (BackStep::Deny | BackStep::Switch | BackStep::Reboot, other) => ctx.rest(other),
+    }
+}
+
+/// After a failed trial its entry goes; after a person's wish the other entry becomes the default,
+/// since the loader would pick the newest again.
+pub(super) fn switch(ctx: &Ctx<'_>, from: &OnTrial, cause: &Cause) -> Transition {
+    let other = ctx.facts.fallback_entry().map(|entry| entry.stem.clone());
+    let effect = match (cause, other) {
+        (Cause::Person { .. }, Some(stem)) => Effect::Pin(Some(stem)),
+        (Cause::Trial(_), Some(_)) => Effect::Retire(from.stem.clone()),
+        (Cause::Person { .. } | Cause::Trial(_), None) => {
+            let failure =
+                Failure::new(Code::NoFallback, "the other slot", "it has no entry that boots");
+            return ctx.go(Phase::Blocked { failure: failure.clone() }).persist(ctx).refuse(failure);
+        }
+    };
+    enter(ctx, from, cause, BackStep::Switch).persist(ctx).then(effect)
+}
+
+fn enter(ctx: &Ctx<'_>, from: &OnTrial, cause: &Cause, step: BackStep) -> Transition {
+    ctx.go(Phase::RollingBack { from: from.clone(), cause: cause.clone(), step })
+}
+
+fn restart(ctx: &Ctx<'_>, from: &OnTrial, cause: &Cause) -> Transition {
+    match cause {
+        Cause::Person { reboot: false, .. } => {
+            enter(ctx, from, cause, BackStep::Reboot).persist(ctx)
+        }
+        Cause::Person { reboot: true, .. } | Cause::Trial(_) => reboot_now(ctx, from, cause),
+    }
+}
+
+fn reboot_now(ctx: &Ctx<'_>, from: &OnTrial, cause: &Cause) -> Transition {
+    let reason = alloc::format!("rollback from {}", from.release.version);
+    enter(ctx, from, cause, BackStep::Reboot).persist(ctx).then(Effect::Reboot { reason })
+}
+
+/// Back on the other slot: done.
+pub(super) fn arrived(ctx: &Ctx<'_>, from: &OnTrial, cause: &Cause) -> Transition {
+    let detail = match cause {
+        Cause::Trial(failure) => failure.to_string(),
+        Cause::Person { reason, .. } => reason.clone(),
+    };
+    ctx.idle(ctx.nothing_newer()).persist(ctx).note(
+        "rolled-back",
+        Some(from.release.clone()),
+        detail,
+    )
+}
