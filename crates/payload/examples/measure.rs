@@ -331,7 +331,7 @@ fn apply(payload: &str, out: &str, base: Option<&str>, threads: usize) -> Outcom
         }
         None => None,
     };
-    finish::begin(&tree)?;
+    finish::begin(&shape, &tree)?;
     let plan = Plan::make(&index, table.as_ref(), TargetScan::Missing(&target, &SALT))?;
     println!(
         "plan     {:.2} s  {:?}",
@@ -360,7 +360,7 @@ fn apply(payload: &str, out: &str, base: Option<&str>, threads: usize) -> Outcom
     };
     match finish::prove(&goal, &target, &tree, &mut |_| Ok(()))? {
         Proof::Right(proven) => proven.check_tree(&tree)?.seal(&tree)?,
-        wrong @ Proof::Wrong { .. } => drop(wrong.into_result(&goal)?),
+        wrong @ Proof::Wrong(_) => drop(wrong.into_result(&goal)?),
     }
     println!("sealed   {:.2} s", started.elapsed().as_secs_f64());
     for line in fs::read_to_string("/proc/self/status")?.lines() {

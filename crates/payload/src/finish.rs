@@ -21,8 +21,8 @@ use alloc::vec::Vec;
 use crate::error::{Error, Result};
 use crate::io::{Fault, ReadAt, WriteAt};
 use crate::verity::{
-    BLOCK, Hash, Superblock, TreeBuilder, TreeShape, block_hash, check_stored_tree, claimed_root,
-    hex, root_of,
+    BLOCK, Hash, Superblock, TreeBuilder, TreeLeaves, TreeShape, block_hash, check_stored_tree,
+    claimed_root, hex, root_of,
 };
 
 /// What a slot is to hold, as the signed manifest has it.
@@ -37,9 +37,15 @@ pub struct Goal<'a> {
 }
 
 /// Step 1: takes back whatever the slot claims to hold, durably.
-pub fn begin(tree: &dyn WriteAt) -> Result<()> {
-    // Superblock and root block are neighbours; either alone at zero makes the claim void.
-    tree.write_at(0, &[0; 2 * BLOCK])
+pub fn begin(shape: &TreeShape, tree: &dyn WriteAt) -> Result<()> {
+    // Superblock and root block are neighbours; either alone at zero makes the claim void. Only
+    // the tree of a single block ends with its superblock.
+    let end = if shape.root_offset().is_some() {
+        2 * BLOCK
+    } else {
+        BLOCK
+    };
+    tree.write_at(0, &[0; 2 * BLOCK][..end])
         .map_err(Error::io("invalidate the target slot's tree"))?;
     tree.flush()
         .map_err(Error::io("flush the target slot's tree"))
@@ -152,12 +158,32 @@ impl<'a> TreeWriter<'a> {
 pub enum Proof<'a> {
     /// The data has the signed root hash.
     Right(Proven<'a>),
-    /// It has another. The tree computed from it stands on the disk without its root block; its
-    /// leaves say which blocks differ.
-    Wrong {
-        /// The root hash found.
-        found: Hash,
-    },
+    /// It has another.
+    Wrong(Refuted),
+}
+
+/// The tree of data that has another root hash than it should. It stands on the disk without its
+/// root block; its leaves say which blocks differ.
+#[derive(Debug)]
+pub struct Refuted {
+    found: Hash,
+    shape: TreeShape,
+    root_block: Option<Box<[u8; BLOCK]>>,
+}
+
+impl Refuted {
+    /// The root hash that the data has.
+    #[must_use]
+    pub fn found(&self) -> &Hash {
+        &self.found
+    }
+
+    /// The leaves as computed from the data, for [`crate::plan::Plan::repair`]. `tree` is the
+    /// partition that the tree was written to.
+    #[must_use]
+    pub fn leaves<'t>(&'t self, tree: &'t dyn ReadAt) -> TreeLeaves<'t> {
+        TreeLeaves::with_root_block(tree, self.shape, self.root_block.as_deref())
+    }
 }
 
 impl<'a> Proof<'a> {
@@ -165,10 +191,7 @@ impl<'a> Proof<'a> {
     pub fn into_result(self, goal: &Goal<'_>) -> Result<Proven<'a>> {
         match self {
             Self::Right(proven) => Ok(proven),
-            Self::Wrong { found } => Err(Error::RootHash {
-                found: hex(&found),
-                expected: hex(&goal.root_hash),
-            }),
+            Self::Wrong(refuted) => Err(wrong_root(goal, &refuted.found)),
         }
     }
 }
@@ -240,7 +263,11 @@ pub fn prove<'a>(
             root_block,
         }))
     } else {
-        Ok(Proof::Wrong { found })
+        Ok(Proof::Wrong(Refuted {
+            found,
+            shape: goal.shape,
+            root_block,
+        }))
     }
 }
 

@@ -293,7 +293,7 @@ impl Writer<'_, '_> {
         while start < blocks {
             let write = !self.leave(target, bytes, start);
             let mut end = start + 1;
-            while end < blocks && !self.leave(target, bytes, end) == write {
+            while end < blocks && self.leave(target, bytes, end) != write {
                 end += 1;
             }
             let piece = &bytes[start * BLOCK..end * BLOCK];

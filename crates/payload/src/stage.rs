@@ -4,13 +4,12 @@
 //! of a plan. [`in_turn`] does them one after another and so in the same order every time.
 
 use crate::error::Result;
-use crate::finish::{self, Goal, Proof};
+use crate::finish::{self, Goal, Proof, Refuted};
 use crate::index::Index;
 use crate::io::{CodedSource, Fault, ReadAt, ReadWriteAt};
 use crate::job::{Io, Outcome, Scratch, run_job};
 use crate::plan::{Figures, Plan, TargetScan};
 use crate::reuse::ReuseTable;
-use crate::verity::TreeLeaves;
 
 /// The two partitions of the slot that is written, each as the cache and as the medium has it.
 #[derive(Clone, Copy)]
@@ -77,7 +76,7 @@ pub fn write_slot(
     run: &mut Runner<'_>,
     progress: &mut dyn FnMut(u64) -> Result<(), Fault>,
 ) -> Result<Report> {
-    finish::begin(slot.tree)?;
+    finish::begin(&goal.shape, slot.tree)?;
     let scan = TargetScan::Missing(slot.data, goal.salt);
     let mut plan = Plan::make(supply.index, supply.table, scan)?;
     let mut report = Report {
@@ -105,17 +104,22 @@ pub fn write_slot(
                 proven.check_tree(slot.tree_medium)?.seal(slot.tree)?;
                 return Ok(report);
             }
-            (Proof::Wrong { .. }, 0) => repair(goal, slot, supply)?,
-            (Proof::Wrong { .. }, 1) => Plan::everything(supply.index)?,
-            (Proof::Wrong { found }, _) => return Err(finish::wrong_root(goal, &found)),
+            (Proof::Wrong(refuted), 0) => repair(goal, slot, supply, &refuted)?,
+            (Proof::Wrong(_), 1) => Plan::everything(supply.index)?,
+            (Proof::Wrong(refuted), _) => return Err(finish::wrong_root(goal, refuted.found())),
         };
         report.repairs += 1;
     }
 }
 
 /// The plan for the blocks that read back wrong; for all where none stands out.
-fn repair(goal: &Goal<'_>, slot: &Slot<'_>, supply: &Supply<'_>) -> Result<Plan> {
-    let leaves = TreeLeaves::new(slot.tree_medium, goal.shape);
+fn repair(
+    goal: &Goal<'_>,
+    slot: &Slot<'_>,
+    supply: &Supply<'_>,
+    refuted: &Refuted,
+) -> Result<Plan> {
+    let leaves = refuted.leaves(slot.tree_medium);
     match Plan::repair(supply.index, &leaves, goal.salt)? {
         Some(plan) => Ok(plan),
         None => Plan::everything(supply.index),

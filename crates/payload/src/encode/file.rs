@@ -22,6 +22,9 @@ pub struct Encoded {
     pub history: History,
 }
 
+/// Takes bytes for a position of the payload file.
+pub type Sink<'a> = dyn FnMut(u64, &[u8]) -> Result<(), Fault> + 'a;
+
 /// Codes an image as a full payload on the calling thread. `sink` takes bytes for a position of
 /// the file; the index comes last, for position 0.
 ///
@@ -32,7 +35,7 @@ pub fn encode_full(
     salt: &[u8],
     previous: Option<&History>,
     params: &Params,
-    sink: &mut dyn FnMut(u64, &[u8]) -> Result<(), Fault>,
+    sink: &mut Sink<'_>,
 ) -> Result<Encoded> {
     let layout = Layout::make(image, salt, previous, params)?;
     let mut compressor = Compressor::new(params.level)?;

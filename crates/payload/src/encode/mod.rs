@@ -10,7 +10,7 @@ mod history;
 mod order;
 mod segment;
 
-pub use file::{Encoded, encode_full};
+pub use file::{Encoded, Sink, encode_full};
 pub use history::History;
 pub use order::{Layout, PlannedSegment};
 pub use segment::{CodedSegment, Compressor, SegmentMeta};

@@ -110,6 +110,8 @@ fn read_parent(
 pub struct TreeLeaves<'a> {
     tree: &'a dyn ReadAt,
     shape: TreeShape,
+    /// Stands in for the stored root block: in a tree of one level it holds the leaves.
+    root_block: Option<&'a [u8; BLOCK]>,
 }
 
 impl core::fmt::Debug for TreeLeaves<'_> {
@@ -122,7 +124,24 @@ impl<'a> TreeLeaves<'a> {
     /// The leaves of the tree at the start of `tree` (superblock first) over an image of `shape`.
     #[must_use]
     pub fn new(tree: &'a dyn ReadAt, shape: TreeShape) -> Self {
-        Self { tree, shape }
+        Self {
+            tree,
+            shape,
+            root_block: None,
+        }
+    }
+
+    /// As [`TreeLeaves::new`], for a tree whose root block is not written yet.
+    pub(crate) fn with_root_block(
+        tree: &'a dyn ReadAt,
+        shape: TreeShape,
+        root_block: Option<&'a [u8; BLOCK]>,
+    ) -> Self {
+        Self {
+            tree,
+            shape,
+            root_block,
+        }
     }
 
     /// The shape of the tree.
@@ -145,6 +164,10 @@ impl<'a> TreeLeaves<'a> {
                 why: "its tree has no such leaf",
             });
         };
+        if let (Some(given), 1) = (self.root_block, self.shape.levels().len()) {
+            *buf = *given;
+            return Ok(());
+        }
         let offset = (level.start + number) * BLOCK as u64;
         self.tree
             .read_at(offset, buf)

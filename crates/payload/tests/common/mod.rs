@@ -173,7 +173,7 @@ impl<'a> Disk<'a> {
             Cut::Kill => now,
             Cut::Power(seed) => {
                 for (n, sector) in now.chunks(SECTOR).enumerate() {
-                    if mix(seed.wrapping_add(n as u64)) % 2 == 0 {
+                    if mix(seed.wrapping_add(n as u64)) & 1 == 0 {
                         flushed[n * SECTOR..n * SECTOR + sector.len()].copy_from_slice(sector);
                     }
                 }
