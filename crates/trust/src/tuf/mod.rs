@@ -4,21 +4,23 @@
 //! refuses. [`Workflow`] says in which order to ask whom for which bytes. [`Verified`] marks what
 //! came out of a threshold of signatures or a signed digest, and is made in one function.
 
+mod conversation;
 mod delegation;
 mod error;
+mod files;
 mod limits;
 mod role;
+mod search;
 mod trusted;
 mod verify;
 mod workflow;
 
+pub use conversation::{Action, Anchor, Answer, Outcome, Refreshed, What};
 pub use delegation::{Delegation, Delegations, Pattern, Scope, check_target_name};
 pub use error::TufError;
+pub use files::{DocumentRef, Hashes, TargetInfo};
 pub use limits::Limits;
-pub use role::{
-    DocumentRef, Hashes, Header, RoleKeys, Root, Snapshot, TargetInfo, Targets, Timestamp,
-    TopLevel, quoted_role,
-};
+pub use role::{Header, RoleKeys, Root, Snapshot, Targets, Timestamp, TopLevel, quoted_role};
 pub use trusted::{Expiry, Freshness, Trusted, VersionJump};
 pub use verify::{Envelope, TargetBytes, Verified, prove_target};
-pub use workflow::{Action, Anchor, Answer, Outcome, Refreshed, What, Workflow};
+pub use workflow::Workflow;

@@ -8,8 +8,9 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use super::files::DocumentRef;
 use super::role::{Document, quoted_role};
-use super::role::{DocumentRef, Header, RoleKeys, Root, Snapshot, Targets, Timestamp, TopLevel};
+use super::role::{Header, RoleKeys, Root, Snapshot, Targets, Timestamp, TopLevel};
 use super::verify::{Envelope, Verified, verify};
 use super::{Limits, TufError};
 use crate::keys::KeyPolicy;

@@ -8,7 +8,8 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::ops::Deref;
 
-use super::role::{Document, RoleKeys, TargetInfo};
+use super::files::TargetInfo;
+use super::role::{Document, RoleKeys};
 use super::{Limits, TufError};
 use crate::digest::Digest;
 use crate::hex;

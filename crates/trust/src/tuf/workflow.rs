@@ -1,128 +1,21 @@
 //! The client workflow as a conversation: it says what to load, fetch, keep or forget, and is
 //! told what came of it. Whoever drives it owns disk, network and clock.
 
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::format;
-use alloc::string::{String, ToString};
-use alloc::vec::Vec;
+use alloc::string::String;
 
-use super::role::{Document, Root, TargetInfo, TopLevel, quoted_role};
+use super::conversation::{Action, Anchor, Answer, Outcome, Refreshed, What};
+use super::role::{Document, Root, Targets, TopLevel, quoted_role};
+use super::search::{Edge, Search};
 use super::trusted::envelope;
 use super::verify::Verified;
-use super::{Expiry, Freshness, Limits, Trusted, TufError, VersionJump, check_target_name};
+use super::{Expiry, Freshness, Limits, Trusted, TufError, check_target_name};
 use crate::keys::KeyPolicy;
-use crate::time::UnixTime;
 
 const ROOT_FILE: &str = "root.json";
 const TIMESTAMP_FILE: &str = "timestamp.json";
 const SNAPSHOT_FILE: &str = "snapshot.json";
-
-/// Where trust starts.
-#[derive(Debug, Clone)]
-pub enum Anchor {
-    /// The stored root itself, as plain clients hold it: `root.json` is replaced as the chain is
-    /// followed, and is the anchor next time.
-    Stored(Vec<u8>),
-    /// A root that the running image carries. The store is not trusted: the chain is walked again
-    /// from this root, through `root_history/N.root.json` where those files are good.
-    Image(Vec<u8>),
-}
-
-/// What the driver does next.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Read a file of the metadata store and [`Workflow::answer`].
-    Load {
-        /// Relative to the store.
-        file: String,
-    },
-    /// Get a file from the repository and [`Workflow::answer`].
-    Fetch {
-        /// Relative to the metadata URL and already quoted for one.
-        path: String,
-        /// The stream is to be cut after this many bytes and one more.
-        max_length: u64,
-        /// Which kind of document it is.
-        what: What,
-    },
-    /// Make these bytes durable in the store, then call [`Workflow::next_action`].
-    Persist {
-        /// Relative to the store.
-        file: String,
-        /// Exactly the bytes that were received.
-        bytes: Vec<u8>,
-    },
-    /// Remove a file of the store if it is there, durably, then call [`Workflow::next_action`].
-    Forget {
-        /// Relative to the store.
-        file: String,
-    },
-    /// The goal is reached.
-    Done(Outcome),
-}
-
-/// The kinds of documents that are fetched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum What {
-    /// The root after the present one. "Not there" is the usual answer.
-    NextRoot,
-    /// The timestamp.
-    Timestamp,
-    /// The snapshot.
-    Snapshot,
-    /// A targets role, top-level or delegated.
-    Targets,
-}
-
-/// What came of a load or fetch.
-#[derive(Debug, Clone, Copy)]
-pub enum Answer<'a> {
-    /// These bytes.
-    Bytes(&'a [u8]),
-    /// There is no such file: for a fetch, the source said so in so many words (HTTP 404). Any
-    /// other failure is no answer; end the transaction or ask another mirror.
-    Missing,
-}
-
-/// How a goal was reached.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// All top-level roles are trusted and fresh.
-    Refreshed(Refreshed),
-    /// The target that was looked for.
-    Found(Verified<TargetInfo>),
-    /// No role that may list this target does.
-    NotFound {
-        /// The name that was looked for.
-        target: String,
-    },
-    /// The role that was asked for is trusted.
-    Trusts {
-        /// Its name.
-        role: String,
-    },
-}
-
-/// What a refresh ended with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refreshed {
-    /// Version of root.
-    pub root: u64,
-    /// Version of timestamp.
-    pub timestamp: u64,
-    /// Version of snapshot.
-    pub snapshot: u64,
-    /// Version of targets.
-    pub targets: u64,
-    /// When the first of these expires.
-    pub expires: UnixTime,
-    /// Root versions that were fetched and followed.
-    pub roots_followed: u32,
-    /// The walk ended at its bound although more root versions may exist; the next refresh goes on.
-    pub walk_cut: bool,
-    /// Version rises that look like a fast-forward attack: warn, do not refuse.
-    pub jumps: Vec<VersionJump>,
-}
 
 /// One transaction against one repository.
 #[derive(Debug, Clone)]
@@ -152,27 +45,11 @@ enum Step {
     Failed(TufError),
 }
 
-/// A targets role and who delegates to it.
-#[derive(Debug, Clone)]
-struct Edge {
-    role: String,
-    delegator: String,
-}
-
 #[derive(Debug, Clone)]
 enum Goal {
     Refresh,
     Find(Search),
     Trust,
-}
-
-/// A pre-order search for one target (section 5.6.7).
-#[derive(Debug, Clone)]
-struct Search {
-    target: String,
-    /// What is still to be visited; the last is next.
-    stack: Vec<Edge>,
-    visited: BTreeSet<String>,
 }
 
 impl Workflow {
@@ -285,7 +162,7 @@ impl Workflow {
                 let bytes = required(answer, SNAPSHOT_FILE)?;
                 self.trusted.update_snapshot(bytes)?;
                 self.persist(SNAPSHOT_FILE.into(), bytes);
-                self.want(top_level_targets());
+                self.want(Edge::top_level());
             }
             Step::LocalTargets(edge) => self.local_targets(edge, answer),
             Step::FetchTargets(Edge { role, delegator }) => {
@@ -308,12 +185,7 @@ impl Workflow {
     pub fn find(&mut self, target: &str) -> Result<(), TufError> {
         check_target_name(target)?;
         self.must_be_refreshed(target)?;
-        let stack = alloc::vec![top_level_targets()];
-        self.goal = Goal::Find(Search {
-            target: target.into(),
-            stack,
-            visited: BTreeSet::new(),
-        });
+        self.goal = Goal::Find(Search::new(target));
         self.advance_search();
         Ok(())
     }
@@ -339,7 +211,7 @@ impl Workflow {
         Ok(())
     }
 
-    fn must_be_refreshed(&self, role: &str) -> Result<&Verified<super::Targets>, TufError> {
+    fn must_be_refreshed(&self, role: &str) -> Result<&Verified<Targets>, TufError> {
         let targets = self
             .trusted
             .targets(TopLevel::Targets.as_str(), TopLevel::Root.as_str());
@@ -433,7 +305,7 @@ impl Workflow {
             self.persist(TIMESTAMP_FILE.into(), bytes);
         }
         if self.trusted.snapshot_is_current() {
-            self.want(top_level_targets());
+            self.want(Edge::top_level());
         } else {
             self.step = Step::FetchSnapshot;
         }
@@ -478,8 +350,7 @@ impl Workflow {
         }
     }
 
-    /// Section 5.6.7: the role is asked for the target; if it does not list it, the roles that it
-    /// delegates this target to come next, in their order and before all that waited already.
+    /// Asks a role for the target and, unless it lists it, goes on to the next.
     fn visit(&mut self, edge: &Edge) {
         let Goal::Find(search) = &mut self.goal else {
             return;
@@ -487,52 +358,26 @@ impl Workflow {
         let Some(document) = self.trusted.targets(&edge.role, &edge.delegator) else {
             return;
         };
-        if document.targets.contains_key(&search.target) {
-            let found = document.derive(|document| document.targets[&search.target].clone());
-            self.step = Step::Done(Outcome::Found(found));
-            return;
+        match search.ask(&edge.role, document) {
+            Some(found) => self.step = Step::Done(Outcome::Found(found)),
+            None => self.advance_search(),
         }
-        let mut children = Vec::new();
-        for delegation in &document.delegations.roles {
-            if !delegation.scope.covers(&search.target) {
-                continue;
-            }
-            children.push(Edge {
-                role: delegation.name.clone(),
-                delegator: edge.role.clone(),
-            });
-            // 5.6.7.2: after a terminating delegation nothing else is asked, neither its later
-            // siblings nor what waited from before.
-            if delegation.terminating {
-                search.stack.clear();
-                break;
-            }
-        }
-        children.reverse();
-        search.stack.extend(children);
-        self.advance_search();
     }
 
-    /// Takes the next role that was not visited (5.6.7.1: each is visited once, so cycles end).
     fn advance_search(&mut self) {
         let limit = self.trusted.limits().delegation_visits;
         let Goal::Find(search) = &mut self.goal else {
             return;
         };
-        let target = search.target.clone();
-        while let Some(edge) = search.stack.pop() {
-            if !search.visited.insert(edge.role.clone()) {
-                continue;
+        match search.next_role(limit) {
+            Ok(Some(edge)) => self.want(edge),
+            Ok(None) => {
+                self.step = Step::Done(Outcome::NotFound {
+                    target: search.target().into(),
+                });
             }
-            // The top-level role is not a delegation and is not counted.
-            if search.visited.len() > limit as usize + 1 {
-                self.step = Step::Failed(TufError::TooManyDelegations { target, limit });
-                return;
-            }
-            self.want(edge);
-            return;
+            Err(error) => self.step = Step::Failed(error),
         }
-        self.step = Step::Done(Outcome::NotFound { target });
     }
 
     fn refreshed(&self) -> Refreshed {
@@ -570,13 +415,6 @@ fn history_file(version: u64) -> String {
 
 fn role_file(role: &str) -> String {
     format!("{}.json", quoted_role(role))
-}
-
-fn top_level_targets() -> Edge {
-    Edge {
-        role: TopLevel::Targets.as_str().into(),
-        delegator: TopLevel::Root.as_str().to_string(),
-    }
 }
 
 fn required<'a>(answer: Answer<'a>, file: &str) -> Result<&'a [u8], TufError> {
