@@ -19,17 +19,17 @@ extern crate alloc;
 extern crate std;
 
 pub mod bootfmt;
+pub mod clock;
+pub mod config;
 pub mod envelope;
 pub mod error;
 pub mod facts;
-// pub mod records;
-pub mod clock;
-pub mod config;
 pub mod health;
+pub mod records;
 pub mod rollout;
 pub mod slot;
 pub mod text;
-// pub mod update;
+pub mod update;
 pub mod why;
 pub mod wire;
 

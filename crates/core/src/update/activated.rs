@@ -21,16 +21,25 @@ pub(super) fn begin(ctx: &Ctx<'_>, proven: &Proven) -> Transition {
     }
     let candidate = Some(proven.candidate().clone());
     ctx.go(at(proven, ActivateStep::Health))
-        .then(Effect::RunHealth { purpose: HealthPurpose::Before, candidate })
+        .then(Effect::RunHealth {
+            purpose: HealthPurpose::Before,
+            candidate,
+        })
 }
 
 fn at(proven: &Proven, step: ActivateStep) -> Phase {
-    Phase::Activated { proven: proven.clone(), step, reason: needs_reboot(proven) }
+    Phase::Activated {
+        proven: proven.clone(),
+        step,
+        reason: needs_reboot(proven),
+    }
 }
 
 /// What an activated release waits for.
 pub(super) fn needs_reboot(proven: &Proven) -> WaitReason {
-    WaitReason::RebootNeeded { version: proven.candidate().version().to_string() }
+    WaitReason::RebootNeeded {
+        version: proven.candidate().version().to_string(),
+    }
 }
 
 /// How the entry must be armed: counted where the loader is seen to count and would sort it first.
@@ -58,13 +67,20 @@ fn first_change(ctx: &Ctx<'_>, proven: &Proven) -> Transition {
 }
 
 fn no_good_entry() -> Failure {
-    Failure::new(Code::BootFactsContradict, "the running slot", "no boot entry of ours boots it")
+    Failure::new(
+        Code::BootFactsContradict,
+        "the running slot",
+        "no boot entry of ours boots it",
+    )
 }
 
 fn arm(ctx: &Ctx<'_>, proven: &Proven) -> Transition {
     ctx.go(at(proven, ActivateStep::Arm))
         .persist(ctx)
-        .then(Effect::Arm { proven: proven.clone(), mode: mode(ctx, proven) })
+        .then(Effect::Arm {
+            proven: proven.clone(),
+            mode: mode(ctx, proven),
+        })
 }
 
 pub(super) fn on(ctx: &Ctx<'_>, proven: &Proven, step: ActivateStep, event: Event) -> Transition {
@@ -88,13 +104,20 @@ fn healthy_before(ctx: &Ctx<'_>, proven: &Proven, verdict: HealthVerdict) -> Tra
     match verdict {
         HealthVerdict::Good | HealthVerdict::Pending => first_change(ctx, proven),
         HealthVerdict::Bad { check, detail } => {
-            let reason = WaitReason::UnhealthyBefore { check: check.clone() };
+            let reason = WaitReason::UnhealthyBefore {
+                check: check.clone(),
+            };
             let failure = Failure::new(
                 Code::UnhealthyBeforeUpdate,
                 alloc::format!("check {check}"),
                 detail,
             );
-            ctx.go(Phase::Staged { proven: proven.clone(), reason }).persist(ctx).refuse(failure)
+            ctx.go(Phase::Staged {
+                proven: proven.clone(),
+                reason,
+            })
+            .persist(ctx)
+            .refuse(failure)
         }
     }
 }
@@ -103,9 +126,10 @@ fn healthy_before(ctx: &Ctx<'_>, proven: &Proven, verdict: HealthVerdict) -> Tra
 fn armed_entry(ctx: &Ctx<'_>, proven: &Proven) -> Transition {
     let pinned = ctx.facts.loader().pinned.is_some();
     match mode(ctx, proven) {
-        ArmMode::Counted { .. } if pinned => {
-            ctx.go(at(proven, ActivateStep::Unpin)).persist(ctx).then(Effect::Pin(None))
-        }
+        ArmMode::Counted { .. } if pinned => ctx
+            .go(at(proven, ActivateStep::Unpin))
+            .persist(ctx)
+            .then(Effect::Pin(None)),
         ArmMode::Counted { .. } | ArmMode::OneShot { .. } => armed(ctx, proven),
     }
 }
@@ -125,7 +149,9 @@ fn armed(ctx: &Ctx<'_>, proven: &Proven) -> Transition {
 
 /// Metadata is refreshed again before the reboot, so that a release withdrawn meanwhile is dropped.
 fn last_look(ctx: &Ctx<'_>, proven: &Proven, mut transition: Transition) -> Transition {
-    transition.next.phase = Phase::Checking { purpose: Purpose::BeforeReboot(proven.clone()) };
+    transition.next.phase = Phase::Checking {
+        purpose: Purpose::BeforeReboot(proven.clone()),
+    };
     transition.next.wish = ctx.state.wish.clone();
     transition.then(Effect::Refresh)
 }
@@ -135,24 +161,47 @@ fn on_armed(ctx: &Ctx<'_>, proven: &Proven, event: Event) -> Transition {
         Event::Gate { held_by: None } => {
             let to = proven.candidate().saved();
             let reason = alloc::format!("update to {}", to.version);
-            ctx.go(Phase::Rebooting { to }).persist(ctx).then(Effect::Reboot { reason })
+            ctx.go(Phase::Rebooting { to })
+                .persist(ctx)
+                .then(Effect::Reboot { reason })
         }
-        Event::Gate { held_by: Some(holder) } => {
+        Event::Gate {
+            held_by: Some(holder),
+        } => {
             let mut transition = ctx.stay();
             if let Phase::Activated { reason, .. } = &mut transition.next.phase {
-                *reason = WaitReason::GateHeld { gate: "gate".to_string(), holder };
+                *reason = WaitReason::GateHeld {
+                    gate: "gate".to_string(),
+                    holder,
+                };
             }
             transition
         }
         Event::Tick | Event::CheckDue if ctx.state.wish.goal >= Goal::Reboot => {
             last_look(ctx, proven, ctx.stay())
         }
-        Event::Command(Command::Update { goal, version, force }) => {
+        Event::Command(Command::Update {
+            goal,
+            version,
+            force,
+        }) => {
             let mut state = ctx.state.clone();
-            state.wish = Wish { goal, version, force, by_person: true };
-            let ctx = Ctx { state: &state, ..*ctx };
+            state.wish = Wish {
+                goal,
+                version,
+                force,
+                by_person: true,
+            };
+            let ctx = Ctx {
+                state: &state,
+                ..*ctx
+            };
             let transition = ctx.stay();
-            if goal >= Goal::Reboot { last_look(&ctx, proven, transition) } else { transition }
+            if goal >= Goal::Reboot {
+                last_look(&ctx, proven, transition)
+            } else {
+                transition
+            }
         }
         Event::Done(EffectKind::SaveRecords) => {
             match super::judge::still_acceptable(ctx, proven.candidate()) {
@@ -183,19 +232,27 @@ fn on_armed(ctx: &Ctx<'_>, proven: &Proven, event: Event) -> Transition {
 fn refused(ctx: &Ctx<'_>, proven: &Proven, failure: Failure) -> Transition {
     let reason = checking::waits_for(ctx, &failure);
     let release = proven.candidate().saved();
-    let mut transition = ctx.go(Phase::Staged { proven: proven.clone(), reason });
+    let mut transition = ctx.go(Phase::Staged {
+        proven: proven.clone(),
+        reason,
+    });
     transition.next.wish = ctx.policy.standing_wish();
     // Only a person, or the next check, tries again: no loop around a refusing bootloader.
     transition.next.wish.goal = Goal::Stage;
-    transition.persist(ctx).note("failed", Some(release), failure.to_string()).refuse(failure)
+    transition
+        .persist(ctx)
+        .note("failed", Some(release), failure.to_string())
+        .refuse(failure)
 }
 
 /// A release that must not move any more: its entry becomes unbootable, the slot stays as it is.
 pub(super) fn drop_release(ctx: &Ctx<'_>, proven: &Proven, reason: WaitReason) -> Transition {
     let saved = proven.candidate().saved();
     let detail = reason.sentence();
-    let transition =
-        ctx.idle(reason).persist(ctx).note("dropped", Some(saved.clone()), detail);
+    let transition = ctx
+        .idle(reason)
+        .persist(ctx)
+        .note("dropped", Some(saved.clone()), detail);
     match ctx.facts.entry_of(&saved.root_hash) {
         Some(entry) => transition.then(Effect::Retire(entry.stem.clone())),
         None => transition,

@@ -15,7 +15,9 @@ pub(super) fn found(ctx: &Ctx<'_>, candidate: &Candidate) -> Transition {
     }
     ctx.go(Phase::Available {
         candidate: candidate.clone(),
-        reason: WaitReason::ManualStrategy { version: candidate.version().to_string() },
+        reason: WaitReason::ManualStrategy {
+            version: candidate.version().to_string(),
+        },
     })
 }
 
@@ -23,9 +25,19 @@ pub(super) fn on(ctx: &Ctx<'_>, _candidate: &Candidate, event: Event) -> Transit
     match event {
         // Metadata may have changed since: every request starts with a fresh look.
         Event::CheckDue => idle::look(ctx, ctx.policy.standing_wish()),
-        Event::Command(Command::Update { goal, version, force }) => {
-            idle::look(ctx, Wish { goal, version, force, by_person: true })
-        }
+        Event::Command(Command::Update {
+            goal,
+            version,
+            force,
+        }) => idle::look(
+            ctx,
+            Wish {
+                goal,
+                version,
+                force,
+                by_person: true,
+            },
+        ),
         Event::Command(Command::Rollback { reason, reboot }) => {
             idle::roll_back(ctx, reason, reboot)
         }

@@ -1,12 +1,12 @@
 //! A verified release as the state machine sees it, and the proof that a slot holds it.
 
-use alloc::string::String;
+use alloc::string::{String, ToString};
 
 use serde::{Deserialize, Serialize};
-use twinroot_trust::Verified;
 use twinroot_trust::digest::Digest;
 use twinroot_trust::manifest::{Artefact, Manifest, Verity};
 use twinroot_trust::release::Release;
+use twinroot_trust::tuf::Verified;
 use twinroot_trust::version::Version;
 
 use crate::slot::SlotName;
@@ -32,7 +32,7 @@ impl Candidate {
     /// Digest of the manifest's bytes: the release's identity.
     #[must_use]
     pub fn id(&self) -> Digest {
-        self.0.manifest_digest
+        self.0.id
     }
 
     /// Its version.
@@ -70,7 +70,7 @@ impl Candidate {
     pub fn saved(&self) -> SavedRelease {
         SavedRelease {
             id: self.id(),
-            channel: self.0.channel.clone(),
+            channel: self.0.path.channel.to_string(),
             version: self.version().clone(),
             root_hash: self.root_hash(),
             uki: self.uki().digest(),

@@ -14,22 +14,33 @@ use crate::why::WaitReason;
 pub(super) fn on(ctx: &Ctx<'_>, purpose: &Purpose, event: Event) -> Transition {
     match (purpose, event) {
         (Purpose::Look, Event::Checked(checked)) => found(ctx, &checked),
-        (Purpose::Look, Event::Failed { failure, effect: EffectKind::Refresh, .. }) => {
-            ctx.idle(waits_for(ctx, &failure)).refuse(failure)
-        }
+        (
+            Purpose::Look,
+            Event::Failed {
+                failure,
+                effect: EffectKind::Refresh,
+                ..
+            },
+        ) => ctx.idle(waits_for(ctx, &failure)).refuse(failure),
         (Purpose::BeforeReboot(proven), Event::Checked(checked)) => {
             looked_again(ctx, proven, &checked)
         }
         (
             Purpose::BeforeReboot(proven),
-            Event::Failed { failure, effect: EffectKind::Refresh, .. },
+            Event::Failed {
+                failure,
+                effect: EffectKind::Refresh,
+                ..
+            },
         ) => could_not_look(ctx, proven, &failure),
-        (Purpose::Resume { at, .. }, Event::Reverified(candidate)) => {
-            resumed(ctx, &candidate, *at)
-        }
+        (Purpose::Resume { at, .. }, Event::Reverified(candidate)) => resumed(ctx, &candidate, *at),
         (
             Purpose::Resume { saved, .. },
-            Event::Failed { failure, effect: EffectKind::Reverify, .. },
+            Event::Failed {
+                failure,
+                effect: EffectKind::Reverify,
+                ..
+            },
         ) => dropped(ctx, saved, failure),
         (Purpose::Look | Purpose::BeforeReboot(_) | Purpose::Resume { .. }, other) => {
             ctx.rest(other)
@@ -75,7 +86,10 @@ fn looked_again(ctx: &Ctx<'_>, proven: &Proven, checked: &Checked) -> Transition
 
 /// No fresh look is possible: what was seen lately enough still counts.
 fn could_not_look(ctx: &Ctx<'_>, proven: &Proven, failure: &Failure) -> Transition {
-    let age = ctx.state.refreshed.map(|at| ctx.now.boot.0.saturating_sub(at.0));
+    let age = ctx
+        .state
+        .refreshed
+        .map(|at| ctx.now.boot.0.saturating_sub(at.0));
     match age {
         Some(age) if age <= ctx.policy.metadata_max_age => back(ctx, proven).then(Effect::AskGate),
         Some(_) | None => {
@@ -125,8 +139,14 @@ fn dropped(ctx: &Ctx<'_>, saved: &SavedRelease, failure: Failure) -> Transition 
 pub(super) fn waits_for(ctx: &Ctx<'_>, failure: &Failure) -> WaitReason {
     let detail = alloc::format!("{}: {}", failure.subject, failure.cause);
     if failure.category() == Category::Network {
-        WaitReason::Offline { next_try: ctx.now.wall, cause: detail }
+        WaitReason::Offline {
+            next_try: ctx.now.wall,
+            cause: detail,
+        }
     } else {
-        WaitReason::OperatorNeeded { failure: failure.code.as_str().to_string(), detail }
+        WaitReason::OperatorNeeded {
+            failure: failure.code.as_str().to_string(),
+            detail,
+        }
     }
 }

@@ -18,7 +18,12 @@ pub(super) fn anywhere(ctx: &Ctx<'_>, command: &Command) -> Option<Transition> {
         Command::Pause => RecordChange::Pause(Some(ctx.now.wall)),
         Command::Resume => RecordChange::Pause(None),
         Command::Undeny { release } => {
-            if ctx.records.clone().with(&RecordChange::Undeny(release.clone())) == *ctx.records {
+            if ctx
+                .records
+                .clone()
+                .with(&RecordChange::Undeny(release.clone()))
+                == *ctx.records
+            {
                 return Some(ctx.stay().refuse(unknown(release, "is not denied")));
             }
             RecordChange::Undeny(release.clone())
@@ -40,10 +45,17 @@ fn named(ctx: &Ctx<'_>, name: &str) -> Result<SavedRelease, Failure> {
             || r.uki.to_string() == name
             || r.id.to_string() == name
     };
-    let found = ctx.records.known.iter().find(is_named).cloned().or_else(|| {
-        super::recover::under_way(&ctx.state.phase).filter(|release| is_named(&release))
-    });
-    let found = found.ok_or_else(|| unknown(name, "no release in a slot or under way has this name"))?;
+    let found = ctx
+        .records
+        .known
+        .iter()
+        .find(is_named)
+        .cloned()
+        .or_else(|| {
+            super::recover::under_way(&ctx.state.phase).filter(|release| is_named(&release))
+        });
+    let found =
+        found.ok_or_else(|| unknown(name, "no release in a slot or under way has this name"))?;
     if found.root_hash == ctx.facts.system().root_hash {
         return Err(Failure::new(
             Code::NotNow,

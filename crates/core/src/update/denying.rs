@@ -12,9 +12,13 @@ use crate::records::RecordChange;
 /// Remember first, then remove the entry.
 pub(super) fn begin(ctx: &Ctx<'_>, release: &OnTrial, failure: Failure) -> Transition {
     let denial = commands::by_node(ctx, &release.release, &failure);
-    ctx.go(Phase::Denying { release: release.clone(), failure, step: DenyStep::Record })
-        .persist(ctx)
-        .then(Effect::SaveRecords(RecordChange::Deny(denial)))
+    ctx.go(Phase::Denying {
+        release: release.clone(),
+        failure,
+        step: DenyStep::Record,
+    })
+    .persist(ctx)
+    .then(Effect::SaveRecords(RecordChange::Deny(denial)))
 }
 
 pub(super) fn on(
@@ -39,9 +43,13 @@ fn retire(ctx: &Ctx<'_>, release: &OnTrial, failure: &Failure) -> Transition {
         return denied(ctx, release, failure);
     };
     let step = DenyStep::Retire;
-    ctx.go(Phase::Denying { release: release.clone(), failure: failure.clone(), step })
-        .persist(ctx)
-        .then(Effect::Retire(entry.stem.clone()))
+    ctx.go(Phase::Denying {
+        release: release.clone(),
+        failure: failure.clone(),
+        step,
+    })
+    .persist(ctx)
+    .then(Effect::Retire(entry.stem.clone()))
 }
 
 fn denied(ctx: &Ctx<'_>, release: &OnTrial, failure: &Failure) -> Transition {

@@ -14,9 +14,19 @@ use crate::records::RecordChange;
 pub(super) fn on(ctx: &Ctx<'_>, event: Event) -> Transition {
     match event {
         Event::CheckDue => look(ctx, ctx.policy.standing_wish()),
-        Event::Command(Command::Update { goal, version, force }) => {
-            look(ctx, Wish { goal, version, force, by_person: true })
-        }
+        Event::Command(Command::Update {
+            goal,
+            version,
+            force,
+        }) => look(
+            ctx,
+            Wish {
+                goal,
+                version,
+                force,
+                by_person: true,
+            },
+        ),
         Event::Command(Command::Rollback { reason, reboot }) => roll_back(ctx, reason, reboot),
         Event::Command(Command::Repair) => repair(ctx),
         Event::Health(HealthPurpose::Steady, verdict) => steady(ctx, &verdict),
@@ -38,7 +48,9 @@ pub(super) fn on(ctx: &Ctx<'_>, event: Event) -> Transition {
 
 /// Starts a look at the repository. A person's request forgives earlier failures.
 pub(super) fn look(ctx: &Ctx<'_>, wish: Wish) -> Transition {
-    let mut transition = ctx.go(Phase::Checking { purpose: Purpose::Look });
+    let mut transition = ctx.go(Phase::Checking {
+        purpose: Purpose::Look,
+    });
     if wish.by_person {
         transition.next.attempts = Attempts::default();
     }
@@ -69,9 +81,13 @@ pub(super) fn roll_back(ctx: &Ctx<'_>, reason: alloc::string::String, reboot: bo
     };
     let denial = super::commands::by_person(ctx, &from.release, &reason);
     let cause = Cause::Person { reason, reboot };
-    ctx.go(Phase::RollingBack { from, cause, step: BackStep::Deny })
-        .persist(ctx)
-        .then(Effect::SaveRecords(RecordChange::Deny(denial)))
+    ctx.go(Phase::RollingBack {
+        from,
+        cause,
+        step: BackStep::Deny,
+    })
+    .persist(ctx)
+    .then(Effect::SaveRecords(RecordChange::Deny(denial)))
 }
 
 fn may_go_back(ctx: &Ctx<'_>) -> Result<(), Failure> {
@@ -88,9 +104,10 @@ fn may_go_back(ctx: &Ctx<'_>) -> Result<(), Failure> {
     }
     let stamped = ctx.facts.system().stamped_floor.as_ref();
     match ctx.records.floor(stamped) {
-        Some(floor) if entry.version < *floor => {
-            Err(none(&alloc::format!("its release {} is below the floor {floor}", entry.version)))
-        }
+        Some(floor) if entry.version < *floor => Err(none(&alloc::format!(
+            "its release {} is below the floor {floor}",
+            entry.version
+        ))),
         _ => Ok(()),
     }
 }
@@ -101,7 +118,11 @@ pub(super) fn booted(ctx: &Ctx<'_>) -> Option<OnTrial> {
 }
 
 fn no_entry() -> Failure {
-    Failure::new(Code::BootFactsContradict, "the running slot", "no boot entry of ours boots it")
+    Failure::new(
+        Code::BootFactsContradict,
+        "the running slot",
+        "no boot entry of ours boots it",
+    )
 }
 
 /// What to write over a slot that went bad: the release that was there, else the running one.
@@ -126,15 +147,27 @@ pub(super) fn repairable(ctx: &Ctx<'_>) -> Option<SavedRelease> {
     abandoned
         .and_then(|root| ctx.records.known_by_root(&root))
         .filter(good)
-        .or_else(|| ctx.records.known_by_root(&ctx.facts.system().root_hash).filter(good))
+        .or_else(|| {
+            ctx.records
+                .known_by_root(&ctx.facts.system().root_hash)
+                .filter(good)
+        })
         .cloned()
 }
 
 /// Signed bytes are verified again before a block is written.
 pub(super) fn start_repair(ctx: &Ctx<'_>, saved: SavedRelease) -> Transition {
-    let detail = alloc::format!("slot {} is to be written again", ctx.facts.inactive().name());
+    let detail = alloc::format!(
+        "slot {} is to be written again",
+        ctx.facts.inactive().name()
+    );
     let noted = saved.clone();
-    ctx.go(Phase::Checking { purpose: Purpose::Resume { saved: saved.clone(), at: Resume::Repairing } })
-        .note("repair", Some(noted), detail.to_string())
-        .then(Effect::Reverify(saved))
+    ctx.go(Phase::Checking {
+        purpose: Purpose::Resume {
+            saved: saved.clone(),
+            at: Resume::Repairing,
+        },
+    })
+    .note("repair", Some(noted), detail.to_string())
+    .then(Effect::Reverify(saved))
 }

@@ -5,9 +5,9 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::Transition;
 use super::effect::{Effect, EffectKind};
 use super::state::{Phase, State};
-use super::Transition;
 use crate::facts::Facts;
 use crate::records::{RecordChange, Records};
 
@@ -35,7 +35,9 @@ fn one_change_behind_a_persist(effects: &[Effect], broken: &mut Vec<String>) {
     let kinds: Vec<EffectKind> = effects.iter().map(Effect::kind).collect();
     let changes = kinds.iter().filter(|k| k.changes_the_machine()).count();
     if changes > 1 {
-        broken.push(format!("{changes} changes of the machine in one transition"));
+        broken.push(format!(
+            "{changes} changes of the machine in one transition"
+        ));
     }
     let first = kinds.iter().position(|k| k.changes_the_machine());
     let persist = kinds.iter().position(|k| *k == EffectKind::Persist);
@@ -48,7 +50,10 @@ fn one_change_behind_a_persist(effects: &[Effect], broken: &mut Vec<String>) {
 
 fn spares_the_booted_slot(effect: &Effect, facts: &Facts, broken: &mut Vec<String>) {
     let booted = facts.booted().name();
-    let good = facts.booted_entry().filter(|e| e.is_blessed()).map(|e| e.stem.as_str());
+    let good = facts
+        .booted_entry()
+        .filter(|e| e.is_blessed())
+        .map(|e| e.stem.as_str());
     match effect {
         Effect::Write { slot, .. } | Effect::Prove { slot, .. } if slot.name() == booted => {
             broken.push(format!("slot {booted} runs and would be written"));
@@ -88,7 +93,10 @@ fn nothing_denied_or_old_is_armed(
     }
     let floor = records.floor(facts.system().stamped_floor.as_ref());
     if floor.is_some_and(|floor| release.version < *floor) {
-        broken.push(format!("{} is below the floor and would be armed", release.version));
+        broken.push(format!(
+            "{} is below the floor and would be armed",
+            release.version
+        ));
     }
 }
 

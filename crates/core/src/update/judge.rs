@@ -3,7 +3,6 @@
 use alloc::string::{String, ToString};
 
 use twinroot_payload::verity::TreeShape;
-use twinroot_trust::time::UnixTime;
 
 use super::Ctx;
 use super::candidate::Candidate;
@@ -22,16 +21,22 @@ pub(super) fn select(ctx: &Ctx<'_>, checked: &Checked) -> Result<Candidate, Wait
             }
         }
     }
-    let unreadable = checked.unreadable.first().map(|(version, failure)| match failure.code {
-        crate::error::Code::ClientTooOld => {
-            WaitReason::ClientTooOld { version: version.clone(), first: None }
-        }
-        _ => WaitReason::OperatorNeeded {
-            failure: failure.code.as_str().to_string(),
-            detail: alloc::format!("{}: {}", failure.subject, failure.cause),
-        },
-    });
-    Err(unreadable.or(first_reason).unwrap_or_else(|| ctx.nothing_newer()))
+    let unreadable = checked
+        .unreadable
+        .first()
+        .map(|(version, failure)| match failure.code {
+            crate::error::Code::ClientTooOld => WaitReason::ClientTooOld {
+                version: version.clone(),
+                first: None,
+            },
+            _ => WaitReason::OperatorNeeded {
+                failure: failure.code.as_str().to_string(),
+                detail: alloc::format!("{}: {}", failure.subject, failure.cause),
+            },
+        });
+    Err(unreadable
+        .or(first_reason)
+        .unwrap_or_else(|| ctx.nothing_newer()))
 }
 
 /// Whether this node may have the release now.
@@ -70,12 +75,12 @@ fn wanted(ctx: &Ctx<'_>, candidate: &Candidate) -> Result<(), WaitReason> {
     if let Some(pinned) = &ctx.records.pinned
         && pinned != candidate.version()
     {
-        return Err(WaitReason::Pinned { version: pinned.to_string() });
+        return Err(WaitReason::Pinned {
+            version: pinned.to_string(),
+        });
     }
     match ctx.records.paused {
-        Some(since) if !wish.by_person => {
-            Err(WaitReason::PausedLocally { since })
-        }
+        Some(since) if !wish.by_person => Err(WaitReason::PausedLocally { since }),
         _ => Ok(()),
     }
 }
@@ -87,7 +92,10 @@ fn remembered(ctx: &Ctx<'_>, candidate: &Candidate) -> Result<(), WaitReason> {
     if let Some(floor) = ctx.records.floor(stamped)
         && candidate.version() < floor
     {
-        return Err(WaitReason::BelowFloor { version, floor: floor.to_string() });
+        return Err(WaitReason::BelowFloor {
+            version,
+            floor: floor.to_string(),
+        });
     }
     match ctx.records.denial_of(&candidate.saved()) {
         Some(denial) if !ctx.state.wish.force => Err(WaitReason::Denied {
@@ -107,7 +115,10 @@ fn required(ctx: &Ctx<'_>, candidate: &Candidate) -> Result<(), WaitReason> {
     if let Some(from) = &requires.from
         && system.version < *from
     {
-        return Err(WaitReason::Barrier { version, first: from.to_string() });
+        return Err(WaitReason::Barrier {
+            version,
+            first: from.to_string(),
+        });
     }
     let lacks = |what: &str, need: &str| WaitReason::RequirementMissing {
         version: version.clone(),
@@ -142,12 +153,27 @@ fn fits(ctx: &Ctx<'_>, candidate: &Candidate) -> Result<(), WaitReason> {
     let inactive = ctx.facts.inactive().name();
     let slot = ctx.facts.slot(inactive);
     let short = |place: String, need: u64, have: u64| {
-        if need > have { Err(WaitReason::SpaceShort { place, by: need - have }) } else { Ok(()) }
+        if need > have {
+            Err(WaitReason::SpaceShort {
+                place,
+                by: need - have,
+            })
+        } else {
+            Ok(())
+        }
     };
     let image = candidate.image();
-    short(alloc::format!("slot {inactive}"), image.size, slot.data_size)?;
+    short(
+        alloc::format!("slot {inactive}"),
+        image.size,
+        slot.data_size,
+    )?;
     let tree = TreeShape::for_size(image.size).map_or(u64::MAX, |shape| shape.partition_bytes());
-    short(alloc::format!("slot {inactive} (tree)"), tree, slot.tree_size)?;
+    short(
+        alloc::format!("slot {inactive} (tree)"),
+        tree,
+        slot.tree_size,
+    )?;
     let already = ctx.facts.entry_of(&candidate.root_hash()).is_some();
     let need = if already { 0 } else { candidate.uki().size };
     short("ESP".to_string(), need, ctx.facts.loader().free)

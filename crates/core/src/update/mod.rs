@@ -34,9 +34,7 @@ use alloc::vec::Vec;
 
 pub use candidate::{Candidate, Proven, SavedRelease};
 pub use effect::{ArmMode, Effect, EffectKind, Note};
-pub use event::{
-    Checked, Command, Event, Goal, HealthPurpose, HealthVerdict, Listed, Offer,
-};
+pub use event::{Checked, Command, Event, Goal, HealthPurpose, HealthVerdict, Listed, Offer};
 pub use policy::{Identity, Policy};
 pub use recover::recover;
 pub use saved::{Saved, SavedPhase};
@@ -79,7 +77,13 @@ pub fn step(
     now: Now,
     policy: &Policy,
 ) -> Transition {
-    let ctx = Ctx { state, records, facts, now, policy };
+    let ctx = Ctx {
+        state,
+        records,
+        facts,
+        now,
+        policy,
+    };
     let event = match event {
         Event::Command(command) => match commands::anywhere(&ctx, &command) {
             Some(transition) => return transition,
@@ -97,18 +101,24 @@ pub fn step(
         Phase::Activated { proven, step, .. } => activated::on(&ctx, proven, *step, event),
         Phase::Rebooting { .. } => ctx.rest(event),
         Phase::Trial { trial, candidate } => trial::on(&ctx, trial, candidate.as_ref(), event),
-        Phase::Blessing { trial, candidate, step } => {
-            trial::on_blessing(&ctx, trial, candidate.as_ref(), *step, event)
-        }
-        Phase::Committing { trial, candidate, step } => {
-            trial::on_committing(&ctx, trial, candidate.as_ref(), *step, event)
-        }
+        Phase::Blessing {
+            trial,
+            candidate,
+            step,
+        } => trial::on_blessing(&ctx, trial, candidate.as_ref(), *step, event),
+        Phase::Committing {
+            trial,
+            candidate,
+            step,
+        } => trial::on_committing(&ctx, trial, candidate.as_ref(), *step, event),
         Phase::RollingBack { from, cause, step } => {
             rolling_back::on(&ctx, from, cause, *step, event)
         }
-        Phase::Denying { release, failure, step } => {
-            denying::on(&ctx, release, failure, *step, event)
-        }
+        Phase::Denying {
+            release,
+            failure,
+            step,
+        } => denying::on(&ctx, release, failure, *step, event),
         Phase::Blocked { .. } => blocked::on(&ctx, event),
     }
 }
@@ -116,7 +126,14 @@ pub fn step(
 impl Ctx<'_> {
     /// The same state in another phase, with nothing to do yet.
     fn go(&self, phase: Phase) -> Transition {
-        Transition { next: State { phase, ..self.state.clone() }, effects: Vec::new(), refused: None }
+        Transition {
+            next: State {
+                phase,
+                ..self.state.clone()
+            },
+            effects: Vec::new(),
+            refused: None,
+        }
     }
 
     /// Back to rest, with the node's own wish instead of the request that ended.
@@ -143,7 +160,11 @@ impl Ctx<'_> {
                     event_name(&other),
                     self.state.phase.name().as_str()
                 );
-                self.stay().then(Effect::Note(Note { what: "ignored", release: None, detail }))
+                self.stay().then(Effect::Note(Note {
+                    what: "ignored",
+                    release: None,
+                    detail,
+                }))
             }
         }
     }
@@ -164,7 +185,10 @@ impl Ctx<'_> {
             Some(same) if same == release && progress == 0 => self.state.attempts.count,
             _ => 0,
         };
-        Attempts { release: Some(release), count: before + 1 }
+        Attempts {
+            release: Some(release),
+            count: before + 1,
+        }
     }
 
     fn running(&self) -> String {
@@ -173,7 +197,9 @@ impl Ctx<'_> {
     }
 
     fn nothing_newer(&self) -> WaitReason {
-        WaitReason::NoNewerRelease { running: self.running() }
+        WaitReason::NoNewerRelease {
+            running: self.running(),
+        }
     }
 }
 
@@ -196,7 +222,11 @@ impl Transition {
     }
 
     fn note(self, what: &'static str, release: Option<SavedRelease>, detail: String) -> Self {
-        self.then(Effect::Note(Note { what, release, detail }))
+        self.then(Effect::Note(Note {
+            what,
+            release,
+            detail,
+        }))
     }
 }
 
@@ -213,6 +243,8 @@ fn event_name(event: &Event) -> String {
         Event::Health(..) => "health".into(),
         Event::Gate { .. } => "gate".into(),
         Event::Done(kind) => format!("done {kind:?}"),
-        Event::Failed { effect, failure, .. } => format!("failed {effect:?}: {failure}"),
+        Event::Failed {
+            effect, failure, ..
+        } => format!("failed {effect:?}: {failure}"),
     }
 }

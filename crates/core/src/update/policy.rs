@@ -39,6 +39,11 @@ impl Policy {
     /// What the node does by itself.
     #[must_use]
     pub const fn standing_wish(&self) -> Wish {
-        Wish { goal: self.goal, version: None, force: false, by_person: false }
+        Wish {
+            goal: self.goal,
+            version: None,
+            force: false,
+            by_person: false,
+        }
     }
 }

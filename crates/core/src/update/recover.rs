@@ -40,8 +40,16 @@ pub fn recover(
     policy: &Policy,
 ) -> Transition {
     let state = blank(saved, facts, policy);
-    let ctx = Ctx { state: &state, records, facts, now, policy };
-    let on_trial = facts.booted_entry().is_some_and(|entry| !entry.is_blessed());
+    let ctx = Ctx {
+        state: &state,
+        records,
+        facts,
+        now,
+        policy,
+    };
+    let on_trial = facts
+        .booted_entry()
+        .is_some_and(|entry| !entry.is_blessed());
     match booted_release(facts, records) {
         Some(booted) if on_trial => unblessed(&ctx, saved, booted),
         Some(_) | None => blessed(&ctx, saved),
@@ -74,7 +82,9 @@ pub fn booted_release(facts: &Facts, records: &Records) -> Option<OnTrial> {
 }
 
 fn of_entry(entry: &EntryObserved, records: &Records) -> OnTrial {
-    let known = records.known_by_root(&entry.root_hash).filter(|r| r.uki == entry.uki);
+    let known = records
+        .known_by_root(&entry.root_hash)
+        .filter(|r| r.uki == entry.uki);
     let release = known.cloned().unwrap_or_else(|| SavedRelease {
         id: entry.uki,
         channel: alloc::string::String::new(),
@@ -82,16 +92,21 @@ fn of_entry(entry: &EntryObserved, records: &Records) -> OnTrial {
         root_hash: entry.root_hash,
         uki: entry.uki,
     });
-    OnTrial { release, stem: entry.stem.clone() }
+    OnTrial {
+        release,
+        stem: entry.stem.clone(),
+    }
 }
 
 /// The running slot is not blessed.
 fn unblessed(ctx: &Ctx<'_>, saved: Option<&Saved>, booted: OnTrial) -> Transition {
     let root = booted.release.root_hash;
     match saved.map(|s| &s.phase) {
-        Some(SavedPhase::RollingBack { release, failure: Some(failure), .. })
-            if release.root_hash == root =>
-        {
+        Some(SavedPhase::RollingBack {
+            release,
+            failure: Some(failure),
+            ..
+        }) if release.root_hash == root => {
             return rolling_back::begin(ctx, &booted, failure.clone());
         }
         _ => {}
@@ -117,11 +132,18 @@ fn unblessed(ctx: &Ctx<'_>, saved: Option<&Saved>, booted: OnTrial) -> Transitio
 /// cannot read its own description would never update again.
 fn start_trial(ctx: &Ctx<'_>, trial: OnTrial) -> Transition {
     let known = ctx.records.known_by_root(&trial.release.root_hash).cloned();
-    let transition = ctx.go(Phase::Trial { trial, candidate: None }).persist(ctx);
+    let transition = ctx
+        .go(Phase::Trial {
+            trial,
+            candidate: None,
+        })
+        .persist(ctx);
     match known {
         Some(saved) => transition.then(Effect::Reverify(saved)),
-        None => transition
-            .then(Effect::RunHealth { purpose: HealthPurpose::Trial, candidate: None }),
+        None => transition.then(Effect::RunHealth {
+            purpose: HealthPurpose::Trial,
+            candidate: None,
+        }),
     }
 }
 
@@ -134,9 +156,11 @@ fn blessed(ctx: &Ctx<'_>, saved: Option<&Saved>) -> Transition {
         {
             finish_committing(ctx, release)
         }
-        Some(SavedPhase::RollingBack { release, failure, reason }) => {
-            roll_back_on(ctx, release, failure.as_ref(), reason)
-        }
+        Some(SavedPhase::RollingBack {
+            release,
+            failure,
+            reason,
+        }) => roll_back_on(ctx, release, failure.as_ref(), reason),
         Some(
             SavedPhase::Activated { release }
             | SavedPhase::Rebooting { release }
@@ -167,7 +191,10 @@ fn blessed(ctx: &Ctx<'_>, saved: Option<&Saved>) -> Transition {
 }
 
 fn unnamed(release: &SavedRelease) -> OnTrial {
-    OnTrial { release: release.clone(), stem: alloc::string::String::new() }
+    OnTrial {
+        release: release.clone(),
+        stem: alloc::string::String::new(),
+    }
 }
 
 /// Blessed already; floor, attempt record and the rest are done (again).
@@ -176,7 +203,11 @@ fn finish_committing(ctx: &Ctx<'_>, release: &SavedRelease) -> Transition {
         return from_the_world(ctx);
     };
     let known = ctx.records.known_by_root(&release.root_hash).cloned();
-    let phase = Phase::Committing { trial, candidate: None, step: CommitStep::ClearAttempts };
+    let phase = Phase::Committing {
+        trial,
+        candidate: None,
+        step: CommitStep::ClearAttempts,
+    };
     let transition = ctx.go(phase).persist(ctx);
     match known {
         // The manifest may revoke older releases, so it is read again before the floor is set.
@@ -192,7 +223,10 @@ fn roll_back_on(
     reason: &str,
 ) -> Transition {
     let cause = failure.map_or_else(
-        || Cause::Person { reason: reason.to_string(), reboot: true },
+        || Cause::Person {
+            reason: reason.to_string(),
+            reboot: true,
+        },
         |f| Cause::Trial(f.clone()),
     );
     if release.root_hash != ctx.facts.system().root_hash {
@@ -206,9 +240,13 @@ fn roll_back_on(
         return from_the_world(ctx);
     };
     let denial = super::commands::by_person(ctx, &from.release, reason);
-    ctx.go(Phase::RollingBack { from, cause, step: BackStep::Deny })
-        .persist(ctx)
-        .then(Effect::SaveRecords(RecordChange::Deny(denial)))
+    ctx.go(Phase::RollingBack {
+        from,
+        cause,
+        step: BackStep::Deny,
+    })
+    .persist(ctx)
+    .then(Effect::SaveRecords(RecordChange::Deny(denial)))
 }
 
 /// Another release was meant to run. Where its tries are used up it had its chance; where the
@@ -258,8 +296,12 @@ fn did_not_come_up(
 
 /// Verify the signed bytes again before anything moves.
 fn resume(ctx: &Ctx<'_>, release: &SavedRelease, at: Resume) -> Transition {
-    let purpose = Purpose::Resume { saved: release.clone(), at };
-    ctx.go(Phase::Checking { purpose }).then(Effect::Reverify(release.clone()))
+    let purpose = Purpose::Resume {
+        saved: release.clone(),
+        at,
+    };
+    ctx.go(Phase::Checking { purpose })
+        .then(Effect::Reverify(release.clone()))
 }
 
 /// Nothing was under way, or nothing is known of it.
@@ -278,8 +320,10 @@ fn from_the_world(ctx: &Ctx<'_>) -> Transition {
         let failure = did_not_come_up(ctx, Some(entry), &release.release);
         return denying::begin(ctx, &release, failure);
     }
-    ctx.idle(ctx.nothing_newer())
-        .then(Effect::RunHealth { purpose: HealthPurpose::Steady, candidate: None })
+    ctx.idle(ctx.nothing_newer()).then(Effect::RunHealth {
+        purpose: HealthPurpose::Steady,
+        candidate: None,
+    })
 }
 
 /// The release that a phase is about.

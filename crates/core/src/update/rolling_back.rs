@@ -18,18 +18,27 @@ pub(super) fn begin(ctx: &Ctx<'_>, from: &OnTrial, failure: Failure) -> Transiti
         let stuck = Failure::new(
             Code::BothSlotsUnhealthy,
             failure.subject.clone(),
-            alloc::format!("{}; no other slot can run, so the node stays where it is", failure.cause),
+            alloc::format!(
+                "{}; no other slot can run, so the node stays where it is",
+                failure.cause
+            ),
         );
         return ctx
-            .go(Phase::Blocked { failure: stuck.clone() })
+            .go(Phase::Blocked {
+                failure: stuck.clone(),
+            })
             .persist(ctx)
             .note("degraded", Some(from.release.clone()), stuck.to_string());
     }
     let denial = commands::by_node(ctx, &from.release, &failure);
     let cause = Cause::Trial(failure);
-    ctx.go(Phase::RollingBack { from: from.clone(), cause, step: BackStep::Deny })
-        .persist(ctx)
-        .then(Effect::SaveRecords(RecordChange::Deny(denial)))
+    ctx.go(Phase::RollingBack {
+        from: from.clone(),
+        cause,
+        step: BackStep::Deny,
+    })
+    .persist(ctx)
+    .then(Effect::SaveRecords(RecordChange::Deny(denial)))
 }
 
 pub(super) fn on(
@@ -46,7 +55,9 @@ pub(super) fn on(
         }
         (BackStep::Reboot, Event::Tick | Event::Command(_)) => reboot_now(ctx, from, cause),
         (_, Event::Failed { failure, .. }) => ctx
-            .go(Phase::Blocked { failure: failure.clone() })
+            .go(Phase::Blocked {
+                failure: failure.clone(),
+            })
             .persist(ctx)
             .note("failed", Some(from.release.clone()), failure.to_string())
             .refuse(failure),
@@ -62,16 +73,30 @@ pub(super) fn switch(ctx: &Ctx<'_>, from: &OnTrial, cause: &Cause) -> Transition
         (Cause::Person { .. }, Some(stem)) => Effect::Pin(Some(stem)),
         (Cause::Trial(_), Some(_)) => Effect::Retire(from.stem.clone()),
         (Cause::Person { .. } | Cause::Trial(_), None) => {
-            let failure =
-                Failure::new(Code::NoFallback, "the other slot", "it has no entry that boots");
-            return ctx.go(Phase::Blocked { failure: failure.clone() }).persist(ctx).refuse(failure);
+            let failure = Failure::new(
+                Code::NoFallback,
+                "the other slot",
+                "it has no entry that boots",
+            );
+            return ctx
+                .go(Phase::Blocked {
+                    failure: failure.clone(),
+                })
+                .persist(ctx)
+                .refuse(failure);
         }
     };
-    enter(ctx, from, cause, BackStep::Switch).persist(ctx).then(effect)
+    enter(ctx, from, cause, BackStep::Switch)
+        .persist(ctx)
+        .then(effect)
 }
 
 fn enter(ctx: &Ctx<'_>, from: &OnTrial, cause: &Cause, step: BackStep) -> Transition {
-    ctx.go(Phase::RollingBack { from: from.clone(), cause: cause.clone(), step })
+    ctx.go(Phase::RollingBack {
+        from: from.clone(),
+        cause: cause.clone(),
+        step,
+    })
 }
 
 fn restart(ctx: &Ctx<'_>, from: &OnTrial, cause: &Cause) -> Transition {
@@ -85,7 +110,9 @@ fn restart(ctx: &Ctx<'_>, from: &OnTrial, cause: &Cause) -> Transition {
 
 fn reboot_now(ctx: &Ctx<'_>, from: &OnTrial, cause: &Cause) -> Transition {
     let reason = alloc::format!("rollback from {}", from.release.version);
-    enter(ctx, from, cause, BackStep::Reboot).persist(ctx).then(Effect::Reboot { reason })
+    enter(ctx, from, cause, BackStep::Reboot)
+        .persist(ctx)
+        .then(Effect::Reboot { reason })
 }
 
 /// Back on the other slot: done.

@@ -12,7 +12,11 @@ use crate::error::Failure;
 
 /// A saved phase; the checking phase is not saved as such, only what it was for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "phase", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+#[serde(
+    tag = "phase",
+    rename_all = "kebab-case",
+    rename_all_fields = "kebab-case"
+)]
 pub enum SavedPhase {
     /// Nothing under way.
     Idle,
@@ -115,36 +119,61 @@ impl SavedPhase {
         match phase {
             Phase::Idle { .. } | Phase::Available { .. } => Self::Idle,
             Phase::Checking { purpose } => Self::of_purpose(purpose),
-            Phase::Staging { candidate, .. } => Self::Staging { release: candidate.saved() },
-            Phase::Staged { proven, .. } => Self::Staged { release: proven.candidate().saved() },
-            Phase::Activated { proven, .. } => {
-                Self::Activated { release: proven.candidate().saved() }
-            }
-            Phase::Rebooting { to } => Self::Rebooting { release: to.clone() },
-            Phase::Trial { trial, .. } => Self::Trial { release: release(trial) },
-            Phase::Blessing { trial, .. } => Self::Blessing { release: release(trial) },
-            Phase::Committing { trial, .. } => Self::Committing { release: release(trial) },
+            Phase::Staging { candidate, .. } => Self::Staging {
+                release: candidate.saved(),
+            },
+            Phase::Staged { proven, .. } => Self::Staged {
+                release: proven.candidate().saved(),
+            },
+            Phase::Activated { proven, .. } => Self::Activated {
+                release: proven.candidate().saved(),
+            },
+            Phase::Rebooting { to } => Self::Rebooting {
+                release: to.clone(),
+            },
+            Phase::Trial { trial, .. } => Self::Trial {
+                release: release(trial),
+            },
+            Phase::Blessing { trial, .. } => Self::Blessing {
+                release: release(trial),
+            },
+            Phase::Committing { trial, .. } => Self::Committing {
+                release: release(trial),
+            },
             Phase::RollingBack { from, cause, .. } => {
                 let (failure, reason) = match cause {
                     Cause::Trial(failure) => (Some(failure.clone()), String::new()),
                     Cause::Person { reason, .. } => (None, reason.clone()),
                 };
-                Self::RollingBack { release: release(from), failure, reason }
+                Self::RollingBack {
+                    release: release(from),
+                    failure,
+                    reason,
+                }
             }
-            Phase::Denying { release: of, failure, .. } => {
-                Self::Denying { release: release(of), failure: failure.clone() }
-            }
-            Phase::Repairing { candidate, .. } => Self::Repairing { release: candidate.saved() },
-            Phase::Blocked { failure } => Self::Blocked { failure: failure.clone() },
+            Phase::Denying {
+                release: of,
+                failure,
+                ..
+            } => Self::Denying {
+                release: release(of),
+                failure: failure.clone(),
+            },
+            Phase::Repairing { candidate, .. } => Self::Repairing {
+                release: candidate.saved(),
+            },
+            Phase::Blocked { failure } => Self::Blocked {
+                failure: failure.clone(),
+            },
         }
     }
 
     fn of_purpose(purpose: &Purpose) -> Self {
         match purpose {
             Purpose::Look => Self::Idle,
-            Purpose::BeforeReboot(proven) => {
-                Self::Activated { release: proven.candidate().saved() }
-            }
+            Purpose::BeforeReboot(proven) => Self::Activated {
+                release: proven.candidate().saved(),
+            },
             Purpose::Resume { saved, at } => {
                 let release = saved.clone();
                 match at {

@@ -13,27 +13,49 @@ use crate::why::WaitReason;
 /// Enters the phase and remembers the release as one that lies in a slot.
 pub(super) fn enter(ctx: &Ctx<'_>, proven: &Proven) -> Transition {
     let release = proven.candidate().saved();
-    let reason = WaitReason::StagedOnly { version: release.version.to_string() };
+    let reason = WaitReason::StagedOnly {
+        version: release.version.to_string(),
+    };
     let detail = alloc::format!("slot {} was read back and proven", proven.slot());
-    ctx.go(Phase::Staged { proven: proven.clone(), reason })
-        .persist(ctx)
-        .note("staged", Some(release.clone()), detail)
-        .then(Effect::SaveRecords(RecordChange::Know(release)))
+    ctx.go(Phase::Staged {
+        proven: proven.clone(),
+        reason,
+    })
+    .persist(ctx)
+    .note("staged", Some(release.clone()), detail)
+    .then(Effect::SaveRecords(RecordChange::Know(release)))
 }
 
 pub(super) fn on(ctx: &Ctx<'_>, proven: &Proven, event: Event) -> Transition {
     match event {
         Event::Done(super::EffectKind::SaveRecords) => go_on(ctx, proven),
         Event::Tick => go_on(ctx, proven),
-        Event::Command(Command::Update { goal, version, force }) => {
-            let other = version.as_ref().is_some_and(|v| v != proven.candidate().version());
-            let wish = Wish { goal, version, force, by_person: true };
+        Event::Command(Command::Update {
+            goal,
+            version,
+            force,
+        }) => {
+            let other = version
+                .as_ref()
+                .is_some_and(|v| v != proven.candidate().version());
+            let wish = Wish {
+                goal,
+                version,
+                force,
+                by_person: true,
+            };
             if other {
                 return idle::look(ctx, wish);
             }
             let mut state = ctx.state.clone();
             state.wish = wish;
-            go_on(&Ctx { state: &state, ..*ctx }, proven)
+            go_on(
+                &Ctx {
+                    state: &state,
+                    ..*ctx
+                },
+                proven,
+            )
         }
         Event::CheckDue => ctx.stay().then(Effect::Refresh),
         Event::Checked(checked) => superseded(ctx, proven, &checked),
@@ -54,13 +76,21 @@ fn go_on(ctx: &Ctx<'_>, proven: &Proven) -> Transition {
     if let Err(reason) = judge::still_acceptable(ctx, proven.candidate()) {
         return activated::drop_release(ctx, proven, reason);
     }
-    if staging::wanted(ctx) { activated::begin(ctx, proven) } else { ctx.stay() }
+    if staging::wanted(ctx) {
+        activated::begin(ctx, proven)
+    } else {
+        ctx.stay()
+    }
 }
 
 /// A newer release replaces a staged one before the reboot; a withdrawn one is dropped.
 fn superseded(ctx: &Ctx<'_>, proven: &Proven, checked: &Checked) -> Transition {
     let id = proven.candidate().id();
-    let offer = checked.listed.iter().find(|l| l.candidate.id() == id).map(|l| l.offer);
+    let offer = checked
+        .listed
+        .iter()
+        .find(|l| l.candidate.id() == id)
+        .map(|l| l.offer);
     let mut transition = match (judge::select(ctx, checked), offer) {
         (Ok(newer), _) if newer.version() > proven.candidate().version() => {
             available::found(ctx, &newer)

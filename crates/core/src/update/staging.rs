@@ -26,24 +26,41 @@ pub(super) fn begin_repair(ctx: &Ctx<'_>, candidate: &Candidate) -> Transition {
 }
 
 fn first_step(ctx: &Ctx<'_>) -> StageStep {
-    if disarmable(ctx).is_empty() { StageStep::Write } else { StageStep::Disarm }
+    if disarmable(ctx).is_empty() {
+        StageStep::Write
+    } else {
+        StageStep::Disarm
+    }
 }
 
 /// Entries that boot anything but the running root. The entry of the running root stays, whatever
 /// happens: it is the known-good one.
 fn disarmable(ctx: &Ctx<'_>) -> Vec<String> {
-    ctx.facts.other_entries().map(|entry| entry.stem.clone()).collect()
+    ctx.facts
+        .other_entries()
+        .map(|entry| entry.stem.clone())
+        .collect()
 }
 
 /// Enters a step of staging.
 pub(super) fn enter(ctx: &Ctx<'_>, candidate: &Candidate, step: StageStep) -> Transition {
-    let phase = Phase::Staging { candidate: candidate.clone(), step };
-    ctx.go(phase).persist(ctx).then(effect_of(ctx, candidate, step))
+    let phase = Phase::Staging {
+        candidate: candidate.clone(),
+        step,
+    };
+    ctx.go(phase)
+        .persist(ctx)
+        .then(effect_of(ctx, candidate, step))
 }
 
 fn enter_repair(ctx: &Ctx<'_>, candidate: &Candidate, step: StageStep) -> Transition {
-    let phase = Phase::Repairing { candidate: candidate.clone(), step };
-    ctx.go(phase).persist(ctx).then(effect_of(ctx, candidate, step))
+    let phase = Phase::Repairing {
+        candidate: candidate.clone(),
+        step,
+    };
+    ctx.go(phase)
+        .persist(ctx)
+        .then(effect_of(ctx, candidate, step))
 }
 
 fn effect_of(ctx: &Ctx<'_>, candidate: &Candidate, step: StageStep) -> Effect {
@@ -70,7 +87,12 @@ pub(super) fn on(
             progressed(ctx, enter(ctx, candidate, StageStep::Prove), progress)
         }
         (StageStep::Prove, Event::Proven { computed }) => proven(ctx, candidate, computed),
-        (_, Event::Failed { failure, progress, .. }) => failed(ctx, candidate, failure, progress),
+        (
+            _,
+            Event::Failed {
+                failure, progress, ..
+            },
+        ) => failed(ctx, candidate, failure, progress),
         (StageStep::Disarm | StageStep::Write | StageStep::Prove, other) => ctx.rest(other),
     }
 }
@@ -85,11 +107,18 @@ pub(super) fn on_repair(
         (StageStep::Disarm, Event::Done(EffectKind::Disarm)) => {
             enter_repair(ctx, candidate, StageStep::Write)
         }
-        (StageStep::Write, Event::Written { progress }) => {
-            progressed(ctx, enter_repair(ctx, candidate, StageStep::Prove), progress)
-        }
+        (StageStep::Write, Event::Written { progress }) => progressed(
+            ctx,
+            enter_repair(ctx, candidate, StageStep::Prove),
+            progress,
+        ),
         (StageStep::Prove, Event::Proven { computed }) => repaired(ctx, candidate, computed),
-        (_, Event::Failed { failure, progress, .. }) => failed(ctx, candidate, failure, progress),
+        (
+            _,
+            Event::Failed {
+                failure, progress, ..
+            },
+        ) => failed(ctx, candidate, failure, progress),
         (StageStep::Disarm | StageStep::Write | StageStep::Prove, other) => ctx.rest(other),
     }
 }
@@ -139,7 +168,11 @@ fn repaired(
 fn not_the_signed_root(ctx: &Ctx<'_>, candidate: &Candidate) -> Failure {
     Failure::new(
         Code::RootHashMismatch,
-        alloc::format!("slot {} with {}", ctx.facts.inactive().name(), candidate.version()),
+        alloc::format!(
+            "slot {} with {}",
+            ctx.facts.inactive().name(),
+            candidate.version()
+        ),
         "what was read back does not hash to the signed root hash",
     )
 }
@@ -149,7 +182,9 @@ fn failed(ctx: &Ctx<'_>, candidate: &Candidate, failure: Failure, progress: u64)
     let attempts = ctx.failed_try(candidate.id(), progress);
     let give_up = attempts.count >= ctx.policy.max_attempts || failure.retry() == Retry::Never;
     let mut transition = if give_up {
-        ctx.go(Phase::Blocked { failure: failure.clone() })
+        ctx.go(Phase::Blocked {
+            failure: failure.clone(),
+        })
     } else {
         let reason = match failure.retry() {
             Retry::Backoff => WaitReason::BackingOff {

@@ -375,7 +375,11 @@ impl Phase {
             Self::Idle { reason }
             | Self::Available { reason, .. }
             | Self::Staged { reason, .. }
-            | Self::Activated { reason, step: ActivateStep::Armed, .. } => Some(reason),
+            | Self::Activated {
+                reason,
+                step: ActivateStep::Armed,
+                ..
+            } => Some(reason),
             Self::Checking { .. }
             | Self::Staging { .. }
             | Self::Activated { .. }
@@ -397,9 +401,15 @@ impl Phase {
             Self::Idle { .. }
             | Self::Available { .. }
             | Self::Staged { .. }
-            | Self::Activated { step: ActivateStep::Armed, .. }
+            | Self::Activated {
+                step: ActivateStep::Armed,
+                ..
+            }
             | Self::Rebooting { .. }
-            | Self::RollingBack { step: BackStep::Reboot, .. }
+            | Self::RollingBack {
+                step: BackStep::Reboot,
+                ..
+            }
             | Self::Blocked { .. } => true,
             Self::Checking { .. }
             | Self::Staging { .. }

@@ -16,25 +16,50 @@ struct Row {
 const fn row(phase: PhaseName) -> Row {
     let (means, saved_as, after_a_start) = match phase {
         PhaseName::Idle => ("nothing is under way", "idle", "idle, health is looked at"),
-        PhaseName::Checking => ("signed metadata is being read", "what it was for", "as that"),
-        PhaseName::Available => ("a release may be had", "idle", "idle; the next check finds it"),
-        PhaseName::Staging => ("the inactive slot is written", "staging", "verify again, write on"),
+        PhaseName::Checking => (
+            "signed metadata is being read",
+            "what it was for",
+            "as that",
+        ),
+        PhaseName::Available => (
+            "a release may be had",
+            "idle",
+            "idle; the next check finds it",
+        ),
+        PhaseName::Staging => (
+            "the inactive slot is written",
+            "staging",
+            "verify again, write on",
+        ),
         PhaseName::Staged => ("the slot is proven", "staged", "verify again, prove again"),
-        PhaseName::Activated => {
-            ("the loader is told to try it", "activated", "verify, prove and arm again; or denying")
-        }
-        PhaseName::Rebooting => ("the restart was asked for", "rebooting", "trial, or denying"),
+        PhaseName::Activated => (
+            "the loader is told to try it",
+            "activated",
+            "verify, prove and arm again; or denying",
+        ),
+        PhaseName::Rebooting => (
+            "the restart was asked for",
+            "rebooting",
+            "trial, or denying",
+        ),
         PhaseName::Trial => ("a slot not yet blessed runs", "trial", "trial, or denying"),
         PhaseName::Blessing => ("health has held", "blessing", "trial again, or committing"),
         PhaseName::Committing => ("it is blessed", "committing", "committing again"),
         PhaseName::RollingBack => ("the node goes back", "rolling-back", "go on, or arrived"),
         PhaseName::Denying => ("a release is remembered as bad", "denying", "denying again"),
-        PhaseName::Repairing => {
-            ("a slot that went bad is written again", "repairing", "verify again, write on")
-        }
+        PhaseName::Repairing => (
+            "a slot that went bad is written again",
+            "repairing",
+            "verify again, write on",
+        ),
         PhaseName::Blocked => ("trying again would repeat the failure", "blocked", "idle"),
     };
-    Row { phase, means, saved_as, after_a_start }
+    Row {
+        phase,
+        means,
+        saved_as,
+        after_a_start,
+    }
 }
 
 /// The table in Markdown.

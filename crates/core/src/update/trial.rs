@@ -7,7 +7,7 @@ use alloc::string::ToString;
 use super::candidate::Candidate;
 use super::effect::{Effect, EffectKind};
 use super::event::{Command, Event, HealthPurpose, HealthVerdict};
-use super::state::{BlessStep, Cause, CommitStep, OnTrial, Phase};
+use super::state::{BlessStep, CommitStep, OnTrial, Phase};
 use super::{Ctx, Transition, rolling_back};
 use crate::error::{Code, Failure};
 use crate::records::RecordChange;
@@ -20,13 +20,22 @@ pub(super) fn on(
 ) -> Transition {
     match event {
         Event::Reverified(verified) => {
-            let phase = Phase::Trial { trial: trial.clone(), candidate: Some(verified.clone()) };
+            let phase = Phase::Trial {
+                trial: trial.clone(),
+                candidate: Some(verified.clone()),
+            };
             look_at_health(ctx.go(phase), Some(&verified))
         }
         // The signed description is lost or no longer verifies: the trial is judged by the node's
         // own checks, which every release must pass anyway.
-        Event::Failed { effect: EffectKind::Reverify, failure, .. } => {
-            let noted = ctx.stay().note("ignored", Some(trial.release.clone()), failure.to_string());
+        Event::Failed {
+            effect: EffectKind::Reverify,
+            failure,
+            ..
+        } => {
+            let noted =
+                ctx.stay()
+                    .note("ignored", Some(trial.release.clone()), failure.to_string());
             look_at_health(noted, None)
         }
         Event::Tick if ctx.now.boot.0 >= ctx.policy.trial_deadline => {
@@ -44,9 +53,11 @@ pub(super) fn on(
             rolling_back::begin(ctx, trial, no_verdict(trial))
         }
         Event::Health(_, _) => ctx.stay(),
-        Event::Failed { effect: EffectKind::RunHealth, failure, .. } => {
-            rolling_back::begin(ctx, trial, failure)
-        }
+        Event::Failed {
+            effect: EffectKind::RunHealth,
+            failure,
+            ..
+        } => rolling_back::begin(ctx, trial, failure),
         Event::Command(Command::Rollback { reason, .. }) => {
             let subject = alloc::format!("trial of {}", trial.release.version);
             rolling_back::begin(ctx, trial, Failure::new(Code::TrialFailed, subject, reason))
@@ -64,7 +75,10 @@ pub(super) fn on(
 
 fn look_at_health(transition: Transition, candidate: Option<&Candidate>) -> Transition {
     let candidate = candidate.cloned();
-    transition.then(Effect::RunHealth { purpose: HealthPurpose::Trial, candidate })
+    transition.then(Effect::RunHealth {
+        purpose: HealthPurpose::Trial,
+        candidate,
+    })
 }
 
 fn no_verdict(trial: &OnTrial) -> Failure {
@@ -98,7 +112,11 @@ fn enter_blessing(
         BlessStep::Pin => Effect::Pin(Some(trial.stem.clone())),
         BlessStep::Bless => Effect::Bless(trial.stem.clone()),
     };
-    let phase = Phase::Blessing { trial: trial.clone(), candidate: candidate.cloned(), step };
+    let phase = Phase::Blessing {
+        trial: trial.clone(),
+        candidate: candidate.cloned(),
+        step,
+    };
     ctx.go(phase).persist(ctx).then(effect)
 }
 
@@ -119,7 +137,9 @@ pub(super) fn on_blessing(
         // The loader cannot be told now (an ESP that is full or read-only): the slot stays on
         // trial, which is safe, and a person is told why.
         (_, Event::Failed { failure, .. }) => ctx
-            .go(Phase::Blocked { failure: failure.clone() })
+            .go(Phase::Blocked {
+                failure: failure.clone(),
+            })
             .persist(ctx)
             .note("failed", Some(trial.release.clone()), failure.to_string())
             .refuse(failure),
@@ -134,8 +154,11 @@ pub(super) fn enter_committing(
     candidate: Option<&Candidate>,
     step: CommitStep,
 ) -> Transition {
-    let phase =
-        Phase::Committing { trial: trial.clone(), candidate: candidate.cloned(), step };
+    let phase = Phase::Committing {
+        trial: trial.clone(),
+        candidate: candidate.cloned(),
+        step,
+    };
     let transition = ctx.go(phase).persist(ctx);
     match step {
         CommitStep::ClearAttempts => transition.then(Effect::ClearAttempts),
@@ -156,7 +179,10 @@ fn new_floor(
     ctx: &Ctx<'_>,
     candidate: Option<&Candidate>,
 ) -> Option<twinroot_trust::version::Version> {
-    let fallback = ctx.facts.fallback_entry().map(|entry| entry.version.clone());
+    let fallback = ctx
+        .facts
+        .fallback_entry()
+        .map(|entry| entry.version.clone());
     let fallback = fallback.filter(|version| *version <= ctx.facts.system().version);
     let revokes = candidate
         .and_then(|c| c.manifest().revokes_below.clone())
@@ -189,9 +215,13 @@ pub(super) fn on_committing(
         (CommitStep::ClearAttempts, Event::Reverified(verified)) => {
             enter_committing(ctx, trial, Some(&verified), CommitStep::ClearAttempts)
         }
-        (CommitStep::ClearAttempts, Event::Failed { effect: EffectKind::Reverify, .. }) => {
-            enter_committing(ctx, trial, None, CommitStep::ClearAttempts)
-        }
+        (
+            CommitStep::ClearAttempts,
+            Event::Failed {
+                effect: EffectKind::Reverify,
+                ..
+            },
+        ) => enter_committing(ctx, trial, None, CommitStep::ClearAttempts),
         (CommitStep::ClearAttempts, Event::Done(EffectKind::ClearAttempts)) => {
             enter_committing(ctx, trial, candidate, CommitStep::Floor)
         }
@@ -214,6 +244,10 @@ fn committed(ctx: &Ctx<'_>, trial: &OnTrial) -> Transition {
     transition.next.attempts = super::state::Attempts::default();
     transition
         .persist(ctx)
-        .note("committed", Some(trial.release.clone()), "health has held; it is blessed".to_string())
+        .note(
+            "committed",
+            Some(trial.release.clone()),
+            "health has held; it is blessed".to_string(),
+        )
         .then(Effect::Sweep(alloc::vec![]))
 }
