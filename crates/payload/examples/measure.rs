@@ -200,41 +200,28 @@ fn sizes(
     );
     fs::write(format!("{payload}.meta"), meta)?;
     let shape = TreeShape::for_size(ReadAt::len(&base)?)?;
-    let tree_path = format!("{payload}.base-tree");
-    let tree = create(&tree_path, shape.partition_bytes())?;
-    let goal = Goal {
+    let tree = write_tree(
+        &format!("{payload}.base-tree"),
+        &base,
         shape,
-        salt: &SALT,
-        root_hash: *before.root_hash(),
-    };
-    let proof = finish::prove(&goal, &base, &tree, &mut |_| Ok(()))?;
-    proof.into_result(&goal)?.check_tree(&tree)?.seal(&tree)?;
+        before.root_hash(),
+    )?;
 
-    let expect = Expect {
-        image_bytes: ReadAt::len(&target)?,
-        root_hash: *layout.root_hash(),
-        file_bytes: file.len() as u64,
-    };
-    let read = Index::open(&index, &expect)?;
+    let image_bytes = ReadAt::len(&target)?;
+    let (root_hash, file_bytes) = (*layout.root_hash(), file.len() as u64);
+    let read = Index::open(
+        &index,
+        &Expect {
+            image_bytes,
+            root_hash,
+            file_bytes,
+        },
+    )?;
     let leaves = TreeLeaves::new(&tree, shape);
     let table = ReuseTable::build(Base::with_tree(&base, leaves), &read, TABLE_BYTES)?;
     let figures = Plan::make(&read, Some(&table), TargetScan::Nothing)?.figures();
     let missing = missing_blocks(&base, &target)?;
-    let groups: Vec<&[u64]> = missing.chunks(GROUP).collect();
-    let bar: usize = spread(
-        threads,
-        groups.len(),
-        |_, n| {
-            let mut bytes = vec![0; groups[n].len() * BLOCK];
-            for (block, into) in groups[n].iter().zip(bytes.chunks_exact_mut(BLOCK)) {
-                ReadAt::read_at(&target, block * BLOCK as u64, into)?;
-            }
-            compressed(&bytes, level)
-        },
-        level,
-    )?
-    .iter()
-    .sum();
+    let bar = grouped(&target, &missing, threads, level)?;
     let moved = figures.fetch + index.len() as u64;
     println!("missing blocks              {:>12}", missing.len());
     println!("missing, level {level}, 4 MiB      {bar:>12}");
@@ -253,18 +240,44 @@ fn sizes(
     );
     println!("full payload                {:>12}", file.len());
     if stream {
-        let whole = compressed(
-            &fs::read(target_path(&std::env::args().collect::<Vec<_>>()))?,
-            level,
-        )?;
+        let mut whole = vec![0; image_bytes as usize];
+        ReadAt::read_at(&target, 0, &mut whole)?;
+        let whole = compressed(&whole, level)?;
         let ratio = file.len() as f64 / whole as f64;
         println!("one zstd stream             {whole:>12}  full payload is {ratio:.4} of it");
     }
     Ok(())
 }
 
-fn target_path(args: &[String]) -> &str {
-    &args[3]
+/// Writes an image's hash tree to a file.
+fn write_tree(path: &str, data: &Disk, shape: TreeShape, root_hash: &Hash) -> Outcomes<Disk> {
+    let tree = create(path, shape.partition_bytes())?;
+    let goal = Goal {
+        shape,
+        salt: &SALT,
+        root_hash: *root_hash,
+    };
+    let proof = finish::prove(&goal, data, &tree, &mut |_| Ok(()))?;
+    proof.into_result(&goal)?.check_tree(&tree)?.seal(&tree)?;
+    Ok(tree)
+}
+
+/// Bytes of the blocks named, compressed in groups of 4 MiB.
+fn grouped(target: &Disk, blocks: &[u64], threads: usize, level: i32) -> Outcomes<usize> {
+    let groups: Vec<&[u64]> = blocks.chunks(GROUP).collect();
+    let sizes = spread(
+        threads,
+        groups.len(),
+        |_, n| {
+            let mut bytes = vec![0; groups[n].len() * BLOCK];
+            for (block, into) in groups[n].iter().zip(bytes.chunks_exact_mut(BLOCK)) {
+                ReadAt::read_at(target, block * BLOCK as u64, into)?;
+            }
+            compressed(&bytes, level)
+        },
+        level,
+    )?;
+    Ok(sizes.iter().sum())
 }
 
 fn compressed(bytes: &[u8], level: i32) -> Outcomes<usize> {

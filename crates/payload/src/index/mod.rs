@@ -6,10 +6,11 @@
 
 mod model;
 mod read;
+mod walk;
 #[cfg(feature = "encode")]
 pub(crate) mod write;
 
 pub use model::{Coding, FORMAT, Header, INDEX_MAX, KEY_WIDTHS, Run, SEGMENT_BLOCKS_MAX, Segment};
 pub(crate) use model::{HEADER_BYTES, MAGIC, RECORD_BYTES, key_of};
-pub(crate) use read::Keys;
 pub use read::{Expect, Index, load};
+pub(crate) use walk::Keys;
