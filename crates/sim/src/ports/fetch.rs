@@ -1,0 +1,49 @@
+//! The simulated source of releases.
+
+use std::ops::Range;
+
+use twinroot_core::error::{Code, Failure};
+use twinroot_payload::io::Fault;
+use twinroot_ports::{Fetch, Outcome};
+
+use crate::world::World;
+
+impl World {
+    fn whole(&self, metadata: bool, path: &str, limit: u64) -> Outcome<Option<Vec<u8>>> {
+        let answer = self.effect("fetch: file", |m| m.source.fetch(metadata, path));
+        let unreachable = |cause| Failure::new(Code::Unreachable, path, cause);
+        let Some(bytes) = answer.map_err(unreachable)? else {
+            return Ok(None);
+        };
+        if bytes.len() as u64 > limit {
+            let cause = format!("more than the {limit} bytes that it may have");
+            return Err(Failure::new(Code::EndlessData, path, cause));
+        }
+        Ok(Some(bytes))
+    }
+}
+
+impl Fetch for World {
+    fn metadata(&self, name: &str, limit: u64) -> Outcome<Option<Vec<u8>>> {
+        self.whole(true, name, limit)
+    }
+
+    fn target(&self, path: &str, limit: u64) -> Outcome<Option<Vec<u8>>> {
+        self.whole(false, path, limit)
+    }
+
+    fn range(
+        &self,
+        path: &str,
+        range: Range<u64>,
+        sink: &mut dyn FnMut(&[u8]) -> Result<(), Fault>,
+    ) -> Outcome<()> {
+        let answer = self.effect("fetch: range", |m| m.source.range(path, range));
+        let bytes = answer.map_err(|cause| Failure::new(Code::Truncated, path, cause))?;
+        // Pieces of an odd size, as a network has them.
+        for piece in bytes.chunks(1000) {
+            sink(piece).map_err(|fault| Failure::new(Code::DiskIo, path, fault.message))?;
+        }
+        Ok(())
+    }
+}
