@@ -218,7 +218,7 @@ fn sizes(
         },
     )?;
     let leaves = TreeLeaves::new(&tree, shape);
-    let table = ReuseTable::build(Base::with_tree(&base, leaves), &read, TABLE_BYTES)?;
+    let table = ReuseTable::build(Base::with_tree(&base, leaves), &read, TABLE_BYTES);
     let figures = Plan::make(&read, Some(&table), TargetScan::Nothing)?.figures();
     let missing = missing_blocks(&base, &target)?;
     let bar = grouped(&target, &missing, threads, level)?;
@@ -340,7 +340,7 @@ fn apply(payload: &str, out: &str, base: Option<&str>, threads: usize) -> Outcom
                 Base::with_tree(data, leaves),
                 &index,
                 TABLE_BYTES,
-            )?)
+            ))
         }
         None => None,
     };

@@ -106,21 +106,29 @@ impl Outcome {
     }
 }
 
-/// Does a job, fetching its coded bytes where it needs them.
+/// Does a job, fetching its coded bytes where it needs them. Where the base cannot be read, or no
+/// longer has what the plan has found in it, the segment is fetched after all.
 ///
 /// Writes the target's blocks; durable only after the caller's flush. May be repeated.
 pub fn run_job(job: &Job, io: &Io<'_>, scratch: &mut Scratch) -> Result<Outcome> {
     let segment = io.index.segment(job.segment)?;
-    if job.fetch {
-        let coded = scratch.coded_mut(&segment);
-        fetch_into(io.source, segment.coded_start, coded)
-            .map_err(Error::io("fetch a segment of the payload"))?;
-        return run_fetched(job, io, scratch);
+    let mut outcome = Outcome::default();
+    if !job.fetch {
+        let whole = match segment.coding {
+            Coding::Zero => write_zeroes(&segment, io, scratch, &mut outcome)?,
+            Coding::Raw | Coding::Zstd => copy_from_base(&segment, io, scratch, &mut outcome)?,
+        };
+        if whole {
+            return Ok(outcome);
+        }
     }
-    match segment.coding {
-        Coding::Zero => write_zeroes(&segment, io, scratch),
-        Coding::Raw | Coding::Zstd => copy_from_base(&segment, io, scratch),
-    }
+    let coded = scratch.coded_mut(&segment);
+    fetch_into(io.source, segment.coded_start, coded)
+        .map_err(Error::io("fetch a segment of the payload"))?;
+    let wasted = outcome.written;
+    outcome = run_fetched(job, io, scratch)?;
+    outcome.written += wasted;
+    Ok(outcome)
 }
 
 /// Does a job whose coded bytes the caller has put into [`Scratch::coded_mut`].
@@ -150,13 +158,17 @@ pub fn run_fetched(job: &Job, io: &Io<'_>, scratch: &mut Scratch) -> Result<Outc
 }
 
 /// Writes a zero segment. Its runs may be far longer than a buffer.
-fn write_zeroes(segment: &Segment, io: &Io<'_>, scratch: &mut Scratch) -> Result<Outcome> {
-    let mut outcome = Outcome::default();
+fn write_zeroes(
+    segment: &Segment,
+    io: &Io<'_>,
+    scratch: &mut Scratch,
+    outcome: &mut Outcome,
+) -> Result<bool> {
     scratch.decoded.fill(0);
     let mut writer = Writer {
         io,
         present: &mut scratch.coded,
-        outcome: &mut outcome,
+        outcome,
     };
     let mut runs = io.index.runs(segment);
     while let Some(run) = runs.next()? {
@@ -167,27 +179,27 @@ fn write_zeroes(segment: &Segment, io: &Io<'_>, scratch: &mut Scratch) -> Result
             next += blocks;
         }
     }
-    Ok(outcome)
+    Ok(true)
 }
 
-/// Copies a segment's blocks from the base, joining neighbours to long reads and writes.
-fn copy_from_base(segment: &Segment, io: &Io<'_>, scratch: &mut Scratch) -> Result<Outcome> {
-    let mut outcome = Outcome::default();
-    let Some(table) = io.table else {
-        // The plan found every block right in the target.
-        outcome.right = count_blocks(segment, io)? * BLOCK as u64;
-        return Ok(outcome);
-    };
+/// Copies a segment's blocks from the base, joining neighbours to long reads and writes. `false`
+/// where the base fails: then the segment has to be fetched.
+fn copy_from_base(
+    segment: &Segment,
+    io: &Io<'_>,
+    scratch: &mut Scratch,
+    outcome: &mut Outcome,
+) -> Result<bool> {
     let mut keys = io.index.keys();
     let mut runs = io.index.runs(segment);
     let mut writer = Writer {
         io,
         present: &mut scratch.coded,
-        outcome: &mut outcome,
+        outcome,
     };
     while let Some(run) = runs.next()? {
         let mut copy = Copy {
-            table,
+            io,
             leaf: &mut scratch.leaf,
             keys: &mut keys,
             segment,
@@ -196,44 +208,46 @@ fn copy_from_base(segment: &Segment, io: &Io<'_>, scratch: &mut Scratch) -> Resu
         let mut i = 0;
         while i < run.count {
             let limit = (run.count - i).min((scratch.decoded.len() / BLOCK) as u32);
-            let stretch = copy.stretch(io.plan, i, limit)?;
-            if let Some(position) = stretch.position {
-                let bytes = &mut scratch.decoded[..stretch.blocks as usize * BLOCK];
-                let (data, at) = (table.base().data(), position * BLOCK as u64);
-                data.read_at(at, bytes)
-                    .map_err(Error::io("read the base for reuse"))?;
-                let right = writer.outcome.right;
-                writer.put(run.target + u64::from(i), bytes)?;
-                let right = writer.outcome.right - right;
-                writer.outcome.reused += bytes.len() as u64 - right;
-            } else {
-                writer.outcome.right += u64::from(stretch.blocks) * BLOCK as u64;
+            let (place, blocks) = copy.stretch(i, limit)?;
+            let bytes = &mut scratch.decoded[..blocks as usize * BLOCK];
+            match (place, io.table) {
+                (Place::Right, _) => writer.outcome.right += bytes.len() as u64,
+                (Place::Base(position), Some(table)) => {
+                    if table
+                        .base()
+                        .data()
+                        .read_at(position * BLOCK as u64, bytes)
+                        .is_err()
+                    {
+                        return Ok(false);
+                    }
+                    let right = writer.outcome.right;
+                    writer.put(run.target + u64::from(i), bytes)?;
+                    let right = writer.outcome.right - right;
+                    writer.outcome.reused += bytes.len() as u64 - right;
+                }
+                (Place::Base(_), None) | (Place::Lost, _) => return Ok(false),
             }
-            i += stretch.blocks;
+            i += blocks;
         }
     }
-    Ok(outcome)
+    Ok(true)
 }
 
-fn count_blocks(segment: &Segment, io: &Io<'_>) -> Result<u64> {
-    let mut runs = io.index.runs(segment);
-    let mut blocks = 0;
-    while let Some(run) = runs.next()? {
-        blocks += u64::from(run.count);
-    }
-    Ok(blocks)
+/// Where a block of a segment that is not fetched comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// The plan has found it right in the target.
+    Right,
+    /// This block of the base.
+    Base(u64),
+    /// Nowhere, against what the plan has found.
+    Lost,
 }
 
-/// Blocks of a run that are copied in one go, or left alone in one go.
-struct Stretch {
-    /// Where they lie in the base; `None` for blocks that the plan found right in the target.
-    position: Option<u64>,
-    blocks: u32,
-}
-
-/// Finds the stretches of a run.
+/// Finds where the blocks of a run come from.
 struct Copy<'a, 'b> {
-    table: &'a ReuseTable<'a>,
+    io: &'b Io<'a>,
     leaf: &'b mut LeafCache,
     keys: &'b mut Keys<'a>,
     segment: &'b Segment,
@@ -241,30 +255,38 @@ struct Copy<'a, 'b> {
 }
 
 impl Copy<'_, '_> {
-    fn position(&mut self, plan: &Plan, i: u32, near: Option<u64>) -> Result<Option<u64>> {
-        if plan.is_right(self.run.target + u64::from(i)) {
-            return Ok(None);
+    fn place(&mut self, i: u32, near: Option<u64>) -> Result<Place> {
+        if self.io.plan.is_right(self.run.target + u64::from(i)) {
+            return Ok(Place::Right);
         }
+        let Some(table) = self.io.table else {
+            return Ok(Place::Lost);
+        };
         let number = self.segment.first_key + u64::from(self.run.from) + u64::from(i);
         let key = self.keys.get(number)?;
-        self.table.find(key, near, self.leaf)
+        Ok(table
+            .find(key, near, self.leaf)
+            .map_or(Place::Lost, Place::Base))
     }
 
-    /// The longest stretch from block `i` of the run on, of at most `limit` blocks.
-    fn stretch(&mut self, plan: &Plan, i: u32, limit: u32) -> Result<Stretch> {
-        let first = self.position(plan, i, None)?;
+    /// The place of block `i` of the run, and for how many blocks, `limit` at most, it goes on.
+    fn stretch(&mut self, i: u32, limit: u32) -> Result<(Place, u32)> {
+        let first = self.place(i, None)?;
         let mut blocks = 1;
         while blocks < limit {
-            let expected = first.map(|at| at + u64::from(blocks));
-            if self.position(plan, i + blocks, expected)? != expected {
+            let (near, expected) = match first {
+                Place::Base(at) => (
+                    Some(at + u64::from(blocks)),
+                    Place::Base(at + u64::from(blocks)),
+                ),
+                Place::Right | Place::Lost => (None, first),
+            };
+            if self.place(i + blocks, near)? != expected {
                 break;
             }
             blocks += 1;
         }
-        Ok(Stretch {
-            position: first,
-            blocks,
-        })
+        Ok((first, blocks))
     }
 }
 

@@ -289,7 +289,7 @@ impl<'a> Look<'a> {
         let mut near = None;
         for i in 0..u64::from(segment.blocks) {
             let key = self.keys.get(segment.first_key + i)?;
-            let position = table.find(key, near, &mut self.leaf)?;
+            let position = table.find(key, near, &mut self.leaf);
             near = position.map(|at| at + 1);
             if position.is_some() {
                 self.in_base.set(i);

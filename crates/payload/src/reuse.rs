@@ -14,7 +14,6 @@ use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::error::Result;
 use crate::index::{Index, key_of};
 use crate::io::ReadAt;
 use crate::verity::{BLOCK, HASHES_PER_BLOCK, TreeLeaves, block_hash};
@@ -100,8 +99,8 @@ impl LeafCache {
         }
     }
 
-    /// The key of the base's block `position`.
-    fn key(&mut self, base: &Base<'_>, position: u64, width: u8) -> Result<u64> {
+    /// The key of the base's block `position`; `None` where it cannot be read.
+    fn key(&mut self, base: &Base<'_>, position: u64, width: u8) -> Option<u64> {
         let number = match base.keys {
             BaseKeys::Tree(_) => position / HASHES_PER_BLOCK as u64,
             BaseKeys::Salt(_) => position,
@@ -109,15 +108,16 @@ impl LeafCache {
         if self.held != Some(number) {
             self.held = None;
             match base.keys {
-                BaseKeys::Tree(leaves) => leaves.read_block(number, &mut self.block)?,
-                BaseKeys::Salt(_) => base
-                    .data
-                    .read_at(number * BLOCK as u64, &mut self.block[..])
-                    .map_err(crate::error::Error::io("read the base for reuse"))?,
+                BaseKeys::Tree(leaves) => leaves.read_block(number, &mut self.block).ok()?,
+                BaseKeys::Salt(_) => {
+                    base.data
+                        .read_at(number * BLOCK as u64, &mut self.block[..])
+                        .ok()?;
+                }
             }
             self.held = Some(number);
         }
-        Ok(match base.keys {
+        Some(match base.keys {
             BaseKeys::Tree(_) => {
                 let at = position as usize % HASHES_PER_BLOCK * 32;
                 key_of(&self.block[at..at + 32], width)
@@ -150,9 +150,9 @@ impl<'a> ReuseTable<'a> {
     /// Reads the base's hashes once and notes where each block lies. Takes at most `memory` bytes
     /// ([`TABLE_BYTES`] is a good choice), less for a small base.
     ///
-    /// # Errors
-    /// Only where base or tree cannot be read. A caller may then go on without reuse.
-    pub fn build(base: Base<'a>, index: &Index<'_>, memory: usize) -> Result<Self> {
+    /// Cannot fail: a block of the base that cannot be read is one that is not there.
+    #[must_use]
+    pub fn build(base: Base<'a>, index: &Index<'_>, memory: usize) -> Self {
         let places = (base.blocks.max(8) * 2).next_power_of_two();
         let bound = (memory.max(256) / 4) as u64;
         let bound = 1 << bound.ilog2();
@@ -169,15 +169,15 @@ impl<'a> ReuseTable<'a> {
         let mut confirm = LeafCache::new();
         let mut walk = LeafCache::new();
         for position in 0..base.blocks.min(u64::from(POSITION_MASK)) {
-            let key = walk.key(&base, position, width)?;
-            if held == room || !table.insert(key, position, &mut confirm, &mut held)? {
-                table.left_out += 1;
-            }
+            let key = walk.key(&base, position, width);
+            let noted = held < room
+                && key.is_some_and(|key| table.insert(key, position, &mut confirm, &mut held));
+            table.left_out += u64::from(!noted);
         }
-        Ok(table)
+        table
     }
 
-    /// How many blocks of the base found no place in the table.
+    /// How many blocks of the base found no place in the table or could not be read.
     #[must_use]
     pub fn left_out(&self) -> u64 {
         self.left_out
@@ -188,13 +188,7 @@ impl<'a> ReuseTable<'a> {
     }
 
     /// Notes a position unless the key is there already. `false` where there is no place.
-    fn insert(
-        &mut self,
-        key: u64,
-        position: u64,
-        cache: &mut LeafCache,
-        held: &mut u64,
-    ) -> Result<bool> {
+    fn insert(&mut self, key: u64, position: u64, cache: &mut LeafCache, held: &mut u64) -> bool {
         let (start, tag) = self.place(key);
         for step in 0..WALK_MAX.min(self.entries.len()) {
             let at = (start + step) & (self.entries.len() - 1);
@@ -202,41 +196,39 @@ impl<'a> ReuseTable<'a> {
             if entry == EMPTY {
                 self.entries[at] = tag | position as u32;
                 *held += 1;
-                return Ok(true);
+                return true;
             }
             let there = u64::from(entry & POSITION_MASK);
-            if entry & !POSITION_MASK == tag && cache.key(&self.base, there, self.width)? == key {
-                return Ok(true);
+            if entry & !POSITION_MASK == tag
+                && cache.key(&self.base, there, self.width) == Some(key)
+            {
+                return true;
             }
         }
-        Ok(false)
+        false
     }
 
     /// Where the base has a block with this key. `near` is tried first: after a block found at
     /// one position the next one is most often found right behind it, which keeps copies long.
-    pub(crate) fn find(
-        &self,
-        key: u64,
-        near: Option<u64>,
-        cache: &mut LeafCache,
-    ) -> Result<Option<u64>> {
+    pub(crate) fn find(&self, key: u64, near: Option<u64>, cache: &mut LeafCache) -> Option<u64> {
+        let mut is_at = |position| cache.key(&self.base, position, self.width) == Some(key);
         if let Some(near) = near.filter(|near| *near < self.base.blocks())
-            && cache.key(&self.base, near, self.width)? == key
+            && is_at(near)
         {
-            return Ok(Some(near));
+            return Some(near);
         }
         let (start, tag) = self.place(key);
         for step in 0..WALK_MAX.min(self.entries.len()) {
             let entry = self.entries[(start + step) & (self.entries.len() - 1)];
             if entry == EMPTY {
-                return Ok(None);
+                return None;
             }
             let there = u64::from(entry & POSITION_MASK);
-            if entry & !POSITION_MASK == tag && cache.key(&self.base, there, self.width)? == key {
-                return Ok(Some(there));
+            if entry & !POSITION_MASK == tag && is_at(there) {
+                return Some(there);
             }
         }
-        Ok(None)
+        None
     }
 
     /// A key's own place in the table, and the bits of it that entries carry. Keys are parts of

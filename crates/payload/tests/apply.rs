@@ -164,6 +164,71 @@ fn a_base_whose_tree_lies_about_every_block_is_overcome() {
     assert_eq!((report.planned.fetch, report.repairs), (0, 1));
 }
 
+/// A base of which some blocks cannot be read.
+struct Holed<'a>(&'a [u8], std::ops::Range<u64>);
+
+impl ReadAt for Holed<'_> {
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), twinroot_payload::io::Fault> {
+        if offset < self.1.end && self.1.start < offset + buf.len() as u64 {
+            return Err(twinroot_payload::io::Fault::disk("bad sector"));
+        }
+        self.0.read_at(offset, buf)
+    }
+    fn len(&self) -> Result<u64, twinroot_payload::io::Fault> {
+        Ok(self.0.len() as u64)
+    }
+}
+
+#[test]
+fn a_base_that_cannot_be_read_everywhere_costs_bytes_and_not_the_update() {
+    let names: Vec<u64> = (1..=300).collect();
+    let (old, new) = (image(&names), image(&next_release(&names, &[(2, 1001)], 0)));
+    let history = encode(&old, None, &params(8)).encoded.history;
+    let payload = encode(&new, Some(&history), &params(8));
+    let old_tree = tree_of(&old, SALT);
+    let bytes = payload.index_bytes(&payload.file).unwrap();
+    let index = Index::open(&bytes, &payload.expect()).unwrap();
+    let hole = 100 * BLOCK as u64..102 * BLOCK as u64;
+    let (data_hole, nowhere) = (Holed(&old, hole), 0..0);
+    // A leaf block of its tree, then nothing of the tree but half of the data.
+    let tree_hole = Holed(&old_tree, 3 * BLOCK as u64..4 * BLOCK as u64);
+    let whole_tree = Holed(&old_tree, nowhere);
+    let half = Holed(&old, 0..150 * BLOCK as u64);
+    let shape = TreeShape::new(300).unwrap();
+    let bases = [
+        Base::with_tree(&data_hole, TreeLeaves::new(&whole_tree, shape)),
+        Base::with_tree(&old, TreeLeaves::new(&tree_hole, shape)),
+        Base::to_hash(&half, 300, SALT),
+    ];
+    for base in bases {
+        use twinroot_payload::stage::{Slot, Supply, in_turn, write_slot};
+        let budget = Budget::endless();
+        let (data, tree) = empty_slot(&payload, &budget);
+        let server = Server::new(&payload.file, &budget);
+        let table = ReuseTable::build(base, &index, TABLE_BYTES);
+        let supply = Supply {
+            index: &index,
+            table: Some(&table),
+            source: &server,
+        };
+        let slot = Slot {
+            data: &data,
+            data_medium: &data,
+            tree: &tree,
+            tree_medium: &tree,
+        };
+        let goal = payload.goal();
+        let report = write_slot(&goal, &slot, &supply, &mut in_turn, &mut |_| Ok(())).unwrap();
+        assert!(data.bytes() == new);
+        assert_eq!(report.repairs, 0);
+        assert!(
+            server.sent() < payload.file.len() as u64 * 7 / 10,
+            "{}",
+            server.sent()
+        );
+    }
+}
+
 /// A disk that loses all that is written to one block: what was read back is never right.
 struct Sticky<'a>(Disk<'a>, u64);
 
@@ -308,7 +373,7 @@ proptest! {
         let bytes = payload.index_bytes(&payload.file).unwrap();
         let index = Index::open(&bytes, &payload.expect()).unwrap();
         let from = Base::to_hash(&base, (base.len() / BLOCK) as u64, SALT);
-        let table = ReuseTable::build(from, &index, TABLE_BYTES).unwrap();
+        let table = ReuseTable::build(from, &index, TABLE_BYTES);
         let scan = TargetScan::Everything(&data, SALT);
         let plan = Plan::make(&index, Some(&table), scan).unwrap();
         let io = twinroot_payload::job::Io {
@@ -384,7 +449,7 @@ proptest! {
         let bytes = payload.index_bytes(&payload.file).unwrap();
         let index = Index::open(&bytes, &payload.expect()).unwrap();
         let from = Base::to_hash(&base, (base.len() / BLOCK) as u64, SALT);
-        let table = ReuseTable::build(from, &index, memory).unwrap();
+        let table = ReuseTable::build(from, &index, memory);
         use twinroot_payload::stage::{Slot, Supply, in_turn, write_slot};
         let supply = Supply { index: &index, table: Some(&table), source: &payload.file };
         let slot = Slot { data: &data, data_medium: &data, tree: &tree, tree_medium: &tree };
@@ -542,8 +607,7 @@ fn the_leaves_of_a_base_are_read_from_its_tree_alone() {
     let index = Index::open(&bytes, &payload.expect()).unwrap();
     let tree = tree_of(&base, SALT);
     let leaves = TreeLeaves::new(&tree, TreeShape::new(300).unwrap());
-    let table =
-        ReuseTable::build(Base::with_tree(&Untouchable, leaves), &index, TABLE_BYTES).unwrap();
+    let table = ReuseTable::build(Base::with_tree(&Untouchable, leaves), &index, TABLE_BYTES);
     let plan = Plan::make(&index, Some(&table), TargetScan::Nothing).unwrap();
     assert_eq!(
         (plan.figures().fetch, plan.figures().reuse),

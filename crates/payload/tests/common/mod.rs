@@ -304,9 +304,7 @@ pub fn apply(
             Some(Base::to_hash(&holder, (image.len() / BLOCK) as u64, SALT))
         }
     };
-    let table = base
-        .map(|base| ReuseTable::build(base, &index, TABLE_BYTES))
-        .transpose()?;
+    let table = base.map(|base| ReuseTable::build(base, &index, TABLE_BYTES));
     let supply = Supply {
         index: &index,
         table: table.as_ref(),
