@@ -5,10 +5,11 @@ use alloc::string::ToString;
 
 use super::candidate::{Candidate, Proven, SavedRelease};
 use super::effect::{Effect, EffectKind};
-use super::event::{Checked, Event, Offer};
+use super::event::{Checked, Event};
 use super::state::{ActivateStep, Phase, Purpose, Resume, StageStep};
 use super::{Ctx, Transition, activated, available, judge, staging};
 use crate::error::{Category, Failure};
+use crate::rollout::Offer;
 use crate::why::WaitReason;
 
 pub(super) fn on(ctx: &Ctx<'_>, purpose: &Purpose, event: Event) -> Transition {

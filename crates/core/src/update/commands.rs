@@ -29,11 +29,24 @@ pub(super) fn anywhere(ctx: &Ctx<'_>, command: &Command) -> Option<Transition> {
             RecordChange::Undeny(release.clone())
         }
         Command::Deny { release, reason } => match named(ctx, release) {
-            Ok(found) => RecordChange::Deny(by_person(ctx, &found, reason)),
+            Ok(found) => return Some(deny(ctx, &found, reason)),
             Err(failure) => return Some(ctx.stay().refuse(failure)),
         },
     };
     Some(ctx.stay().then(Effect::SaveRecords(change)))
+}
+
+/// Remembered first; then its entry goes, so that nothing comes upon it by itself.
+fn deny(ctx: &Ctx<'_>, release: &SavedRelease, reason: &str) -> Transition {
+    let change = RecordChange::Deny(by_person(ctx, release, reason));
+    let transition = ctx.stay();
+    match ctx.facts.entry_of(&release.root_hash) {
+        Some(entry) => transition
+            .persist(ctx)
+            .then(Effect::SaveRecords(change))
+            .then(Effect::Retire(entry.stem.clone())),
+        None => transition.then(Effect::SaveRecords(change)),
+    }
 }
 
 /// The release that a person means, by version, root hash or UKI digest. The running one cannot be

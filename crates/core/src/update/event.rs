@@ -10,6 +10,7 @@ use twinroot_trust::version::Version;
 use super::candidate::Candidate;
 use super::effect::EffectKind;
 use crate::error::Failure;
+use crate::rollout::Offer;
 
 /// How far a request goes by itself. Each includes the ones before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,21 +68,6 @@ pub enum Command {
     Pause,
     /// Ends a pause.
     Resume,
-}
-
-/// What the signed rollout says of a release for this node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Offer {
-    /// This node may have it.
-    Now,
-    /// Its wave opens later.
-    At(UnixTime),
-    /// The rollout policy offers another version or none.
-    NotOffered,
-    /// The publisher has paused the rollout.
-    Paused,
-    /// The publisher has withdrawn it.
-    Withdrawn,
 }
 
 /// One release that the channel lists, verified, with what the rollout says of it.

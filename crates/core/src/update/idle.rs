@@ -30,9 +30,11 @@ pub(super) fn on(ctx: &Ctx<'_>, event: Event) -> Transition {
         Event::Command(Command::Rollback { reason, reboot }) => roll_back(ctx, reason, reboot),
         Event::Command(Command::Repair) => repair(ctx),
         Event::Health(HealthPurpose::Steady, verdict) => steady(ctx, &verdict),
-        Event::Done(super::EffectKind::ClearAttempts | super::EffectKind::SaveRecords) => {
-            ctx.stay()
-        }
+        Event::Done(
+            super::EffectKind::ClearAttempts
+            | super::EffectKind::SaveRecords
+            | super::EffectKind::Retire,
+        ) => ctx.stay(),
         Event::Tick
         | Event::Command(_)
         | Event::Checked(_)

@@ -6,7 +6,8 @@ use twinroot_payload::verity::TreeShape;
 
 use super::Ctx;
 use super::candidate::Candidate;
-use super::event::{Checked, Listed, Offer};
+use super::event::{Checked, Listed};
+use crate::rollout::Offer;
 use crate::why::WaitReason;
 
 /// Chooses the newest release that is acceptable. Where the newest can be reached only through an

@@ -34,8 +34,8 @@ use alloc::vec::Vec;
 
 pub use candidate::{Candidate, Proven, SavedRelease};
 pub use effect::{ArmMode, Effect, EffectKind, Note};
-pub use event::{Checked, Command, Event, Goal, HealthPurpose, HealthVerdict, Listed, Offer};
-pub use policy::{Identity, Policy};
+pub use event::{Checked, Command, Event, Goal, HealthPurpose, HealthVerdict, Listed};
+pub use policy::Policy;
 pub use recover::recover;
 pub use saved::{Saved, SavedPhase};
 pub use state::{Phase, PhaseName, State, Wish};
@@ -149,10 +149,15 @@ impl Ctx<'_> {
     }
 
     /// An event that makes no sense here is recorded and ignored (DESIGN section 5); the passing of
-    /// time is no event worth a record.
+    /// time and the end of a change that any phase may ask for are no events worth a record.
     fn rest(&self, event: Event) -> Transition {
         match event {
-            Event::Tick | Event::CheckDue | Event::Health(..) => self.stay(),
+            Event::Tick
+            | Event::CheckDue
+            | Event::Health(..)
+            | Event::Done(EffectKind::SaveRecords | EffectKind::Retire | EffectKind::Reboot) => {
+                self.stay()
+            }
             Event::Command(_) => self.refuse_now(),
             other => {
                 let detail = format!(

@@ -1,27 +1,14 @@
 //! What the owner of the node wants, as far as the state machine needs it.
 
-use alloc::string::String;
+use twinroot_trust::release::Identity;
 
 use super::event::Goal;
 use super::state::Wish;
 
-/// What the node is; a manifest for something else is refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
-    /// Product.
-    pub product: String,
-    /// Variant, empty where the product has none.
-    pub variant: String,
-    /// Architecture.
-    pub architecture: String,
-    /// Channel.
-    pub channel: String,
-}
-
 /// The owner's wishes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
-    /// What the node is.
+    /// What the node is; a manifest for something else is refused.
     pub identity: Identity,
     /// How far the node goes without being asked.
     pub goal: Goal,

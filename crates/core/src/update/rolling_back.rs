@@ -115,15 +115,20 @@ fn reboot_now(ctx: &Ctx<'_>, from: &OnTrial, cause: &Cause) -> Transition {
         .then(Effect::Reboot { reason })
 }
 
-/// Back on the other slot: done.
+/// Back on the other slot: done. What was left is denied, so its entry goes: the initramfs and the
+/// loader must not come upon it by themselves.
 pub(super) fn arrived(ctx: &Ctx<'_>, from: &OnTrial, cause: &Cause) -> Transition {
     let detail = match cause {
         Cause::Trial(failure) => failure.to_string(),
         Cause::Person { reason, .. } => reason.clone(),
     };
-    ctx.idle(ctx.nothing_newer()).persist(ctx).note(
+    let transition = ctx.idle(ctx.nothing_newer()).persist(ctx).note(
         "rolled-back",
         Some(from.release.clone()),
         detail,
-    )
+    );
+    match ctx.facts.entry_of(&from.release.root_hash) {
+        Some(entry) => transition.then(Effect::Retire(entry.stem.clone())),
+        None => transition,
+    }
 }

@@ -4,10 +4,11 @@ use alloc::string::ToString;
 
 use super::candidate::Proven;
 use super::effect::Effect;
-use super::event::{Checked, Command, Event, Offer};
+use super::event::{Checked, Command, Event};
 use super::state::{Phase, Wish};
 use super::{Ctx, Transition, activated, available, idle, judge, staging};
 use crate::records::RecordChange;
+use crate::rollout::Offer;
 use crate::why::WaitReason;
 
 /// Enters the phase and remembers the release as one that lies in a slot.
