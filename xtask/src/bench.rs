@@ -1,5 +1,6 @@
 //! `./x bench`: figures against other tools, measured in the same run.
 
+pub mod publisher;
 pub mod reference;
 pub mod report;
 pub mod usage;

@@ -16,6 +16,13 @@ pub enum Profile {
     Release,
 }
 
+/// The programs and the packages they come from.
+const PROGRAMS: [(&str, &str); 3] = [
+    ("twinroot", "twinroot"),
+    ("twinroot-publish", "twinroot-publish"),
+    ("twinroot-tests", "lab"),
+];
+
 /// Built programs of one profile.
 #[derive(Debug, Clone)]
 pub struct Programs {
@@ -23,10 +30,10 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Builds the node's binary and the publisher's, each by itself so that the node's carries no
-    /// feature that only the publisher turns on.
+    /// Builds the node's binary, the publisher's and the lab's, each by itself so that the node's carries
+    /// no feature that only the publisher turns on.
     pub fn build(profile: Profile) -> Result<Self> {
-        for package in ["twinroot", "twinroot-publish"] {
+        for (package, _) in PROGRAMS {
             let mut command = run::cargo(["build", "--quiet", "-p", package, "--bins"]);
             if profile == Profile::Release {
                 command.arg("--release");
@@ -38,7 +45,7 @@ impl Programs {
             Profile::Release => "release",
         });
         let programs = Self { folder };
-        for name in ["twinroot", "twinroot-publish"] {
+        for (_, name) in PROGRAMS {
             if !programs.path(name).is_file() {
                 bail!("the build left no {}", programs.path(name).display());
             }
@@ -59,6 +66,11 @@ impl Programs {
     /// The node's binary.
     pub fn node(&self) -> Command {
         Command::new(self.path("twinroot"))
+    }
+
+    /// The stand-in for an image builder and a web server.
+    pub fn lab(&self) -> Command {
+        Command::new(self.path("lab"))
     }
 
     /// The publisher's binary.

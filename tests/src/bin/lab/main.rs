@@ -5,6 +5,7 @@
 //! images of seeded bytes. Never part of a product.
 
 mod seeded;
+mod serve;
 mod uki;
 
 use std::path::PathBuf;
@@ -28,6 +29,8 @@ enum Verb {
     Uki(uki::Args),
     /// Make an image of seeded bytes that no compressor can shrink
     Seeded(seeded::Args),
+    /// Serve a published repository and count what is sent
+    Serve(serve::Args),
     /// Print the root hash of an image
     RootHash {
         /// The image
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().verb {
         Verb::Uki(args) => uki::make(&args),
         Verb::Seeded(args) => seeded::make(&args),
+        Verb::Serve(args) => serve::run(&args),
         Verb::RootHash { image, salt } => {
             uki::root_hash(&image, &salt).map(|root| println!("{root}"))
         }

@@ -12,7 +12,7 @@ const BLOCK: u64 = 4096;
 
 /// What to make.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Size in bytes, a multiple of 4096
     #[arg(long)]
     size: u64,
@@ -25,7 +25,7 @@ pub struct Args {
 }
 
 /// Writes the image.
-pub fn make(args: &Args) -> Result<()> {
+pub(crate) fn make(args: &Args) -> Result<()> {
     if args.size == 0 || !args.size.is_multiple_of(BLOCK) {
         bail!(
             "a size of {} bytes: a multiple of {BLOCK} is needed",

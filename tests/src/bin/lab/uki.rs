@@ -11,7 +11,7 @@ use twinroot_payload::verity::{TreeShape, hex, root_of};
 
 /// What to make.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// The image whose root hash goes into the command line
     #[arg(long)]
     image: PathBuf,
@@ -33,7 +33,7 @@ pub struct Args {
 }
 
 /// Writes the UKI and prints the root hash.
-pub fn make(args: &Args) -> Result<()> {
+pub(crate) fn make(args: &Args) -> Result<()> {
     let root = root_hash(&args.image, &args.salt)?;
     let cmdline = format!("roothash={root} ro quiet");
     let os_release = format!(
@@ -57,7 +57,7 @@ pub fn make(args: &Args) -> Result<()> {
 }
 
 /// Root hash of the image as hex.
-pub fn root_hash(image: &Path, salt: &str) -> Result<String> {
+pub(crate) fn root_hash(image: &Path, salt: &str) -> Result<String> {
     let salt = unhex(salt)?;
     let data = Image::open(image)?;
     let shape = TreeShape::for_size(data.size)?;
