@@ -8,17 +8,23 @@
 //! repository in a state between two valid ones.
 
 pub mod add;
+pub mod check;
 pub mod documents;
 pub mod error;
+pub mod fake;
 pub mod files;
 pub mod init;
+pub mod journal;
 pub mod keys;
 pub mod layout;
 pub mod published;
 pub mod release;
 pub mod repository;
 pub mod ring;
+pub mod rollout;
+mod rotate;
 pub mod serve;
 pub mod settings;
 pub mod signing;
+pub mod status;
 mod verdict;

@@ -42,15 +42,21 @@ impl Published {
     /// # Errors
     /// [`Error::Damaged`] when a file that is named is missing, differs or cannot be read.
     pub fn load(layout: &Layout) -> Result<Self> {
-        let mut published = Self { root: load_newest_root(layout)?, ..Self::default() };
+        let mut published = Self {
+            root: load_newest_root(layout)?,
+            ..Self::default()
+        };
         let path = layout.metadata().join("timestamp.json");
         let Some(bytes) = files::read_if_there(&path)? else {
             return Ok(published);
         };
         let timestamp: Role<Timestamp> = read_role(&path.display().to_string(), &bytes)?;
-        let snapshot: Role<Snapshot> = load_pinned(layout, "snapshot", &timestamp.document.snapshot)?;
+        let snapshot: Role<Snapshot> =
+            load_pinned(layout, "snapshot", &timestamp.document.snapshot)?;
         for (role, entry) in &snapshot.document.meta {
-            published.targets.insert(role.clone(), load_pinned(layout, role, entry)?);
+            published
+                .targets
+                .insert(role.clone(), load_pinned(layout, role, entry)?);
         }
         published.timestamp = Some(timestamp);
         published.snapshot = Some(snapshot);
@@ -76,7 +82,9 @@ impl Published {
 pub fn highest_version_on_disk(layout: &Layout, role: &str) -> Result<u64> {
     let suffix = format!(".{role}.json");
     let versions = files::list(&layout.metadata())?;
-    let numbers = versions.iter().filter_map(|name| name.strip_suffix(&suffix)?.parse().ok());
+    let numbers = versions
+        .iter()
+        .filter_map(|name| name.strip_suffix(&suffix)?.parse().ok());
     Ok(numbers.max().unwrap_or(0))
 }
 
@@ -90,18 +98,29 @@ fn load_newest_root(layout: &Layout) -> Result<Option<Role<Root>>> {
 }
 
 fn load_pinned<D: Document>(layout: &Layout, role: &str, entry: &SnapshotEntry) -> Result<Role<D>> {
-    let path = layout.metadata().join(Layout::role_file(role, entry.version));
+    let path = layout
+        .metadata()
+        .join(Layout::role_file(role, entry.version));
     let thing = path.display().to_string();
     let Some(bytes) = files::read_if_there(&path)? else {
-        return Err(Error::damaged(thing, "published metadata names it and it is not there"));
+        return Err(Error::damaged(
+            thing,
+            "published metadata names it and it is not there",
+        ));
     };
     if Digest::of(&bytes) != entry.digest {
-        return Err(Error::damaged(thing, format!("its digest is not {}", entry.digest)));
+        return Err(Error::damaged(
+            thing,
+            format!("its digest is not {}", entry.digest),
+        ));
     }
     let read: Role<D> = read_role(&thing, &bytes)?;
     match read.document.version() == entry.version {
         true => Ok(read),
-        false => Err(Error::damaged(thing, format!("it holds version {}", read.document.version()))),
+        false => Err(Error::damaged(
+            thing,
+            format!("it holds version {}", read.document.version()),
+        )),
     }
 }
 
@@ -110,5 +129,9 @@ fn read_role<D: Document>(thing: &str, bytes: &[u8]) -> Result<Role<D>> {
     let envelope = Envelope::parse(bytes).map_err(damaged)?;
     let document: D = envelope.document().map_err(damaged)?;
     let entry = SnapshotEntry::of(document.version(), bytes);
-    Ok(Role { document, envelope, entry })
+    Ok(Role {
+        document,
+        envelope,
+        entry,
+    })
 }

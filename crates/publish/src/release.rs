@@ -18,7 +18,7 @@ use crate::layout::Layout;
 use crate::repository::Repository;
 use crate::ring::Ring;
 use crate::signing::{DraftStatus, add_signature};
-use crate::verdict;
+use crate::verdict::{self, Staged};
 
 /// What to publish, and how.
 #[derive(Debug, Clone, Default)]
@@ -41,9 +41,6 @@ pub struct Report {
     pub expires: String,
 }
 
-/// The files of one publication, by their names in the metadata directory.
-type Staged = BTreeMap<String, Vec<u8>>;
-
 impl Repository {
     /// Publishes the complete drafts.
     ///
@@ -54,9 +51,16 @@ impl Repository {
         let (ready, waiting) = self.choose_drafts(selection)?;
         let mut staged = Staged::new();
         let mut published = Vec::new();
-        let mut meta = self.published.snapshot.as_ref().map(|role| role.document.meta.clone()).unwrap_or_default();
+        let mut meta = self
+            .published
+            .snapshot
+            .as_ref()
+            .map(|role| role.document.meta.clone())
+            .unwrap_or_default();
         for draft in &ready {
-            let envelope = self.draft(&draft.role)?.ok_or_else(|| Error::DraftMissing(draft.role.clone()))?;
+            let envelope = self
+                .draft(&draft.role)?
+                .ok_or_else(|| Error::DraftMissing(draft.role.clone()))?;
             let bytes = envelope.to_bytes();
             if draft.role != "root" {
                 meta.insert(draft.role.clone(), SnapshotEntry::of(draft.version, &bytes));
@@ -65,20 +69,30 @@ impl Repository {
             published.push((draft.role.clone(), draft.version));
         }
         let with_root = ready.iter().any(|draft| draft.role == "root");
-        let signing = Signing { ring, with_root, accept_gap: selection.accept_gap };
+        let signing = Signing {
+            ring,
+            with_root,
+            accept_gap: selection.accept_gap,
+        };
         let snapshot = self.stage_snapshot(meta, &signing, now, &mut staged)?;
         published.push(("snapshot".into(), snapshot.version));
         let timestamp = self.stage_timestamp(snapshot, &signing, now, &mut staged)?;
         published.push(("timestamp".into(), timestamp.version));
 
-        verdict::read_back(&self.layout, &staged, now)?;
+        verdict::read_back(self, &staged, selection.accept_gap, now)?;
         self.write_staged(&staged)?;
         for draft in &ready {
             let path = self.layout.draft(&draft.role);
-            self.files.remove(&path).map_err(|cause| Error::io("remove", &path, cause))?;
+            self.files
+                .remove(&path)
+                .map_err(|cause| Error::io("remove", &path, cause))?;
         }
         self.reload()?;
-        Ok(Report { published, waiting, expires: timestamp.expires.to_string() })
+        Ok(Report {
+            published,
+            waiting,
+            expires: timestamp.expires.to_string(),
+        })
     }
 
     /// Signs the timestamp again, and the snapshot too when less than a third of its period is
@@ -88,9 +102,16 @@ impl Repository {
     /// [`Error::RepositoryMissing`] before the first publication; as [`Repository::release`].
     pub fn refresh(&mut self, ring: &Ring, now: UnixTime) -> Result<Report> {
         let Some(current) = self.published.snapshot.clone() else {
-            return Err(Error::damaged("snapshot", "nothing has been published yet; use `release`"));
+            return Err(Error::damaged(
+                "snapshot",
+                "nothing has been published yet; use `release`",
+            ));
         };
-        let signing = Signing { ring, with_root: false, accept_gap: false };
+        let signing = Signing {
+            ring,
+            with_root: false,
+            accept_gap: false,
+        };
         let mut staged = Staged::new();
         let mut published = Vec::new();
         let left = current.document.expires.since(now);
@@ -103,10 +124,14 @@ impl Repository {
         };
         let timestamp = self.stage_timestamp(entry, &signing, now, &mut staged)?;
         published.push(("timestamp".into(), timestamp.version));
-        verdict::read_back(&self.layout, &staged, now)?;
+        verdict::read_back(self, &staged, false, now)?;
         self.write_staged(&staged)?;
         self.reload()?;
-        Ok(Report { published, waiting: Vec::new(), expires: timestamp.expires.to_string() })
+        Ok(Report {
+            published,
+            waiting: Vec::new(),
+            expires: timestamp.expires.to_string(),
+        })
     }
 
     fn choose_drafts(&self, selection: &Selection) -> Result<(Vec<DraftStatus>, Vec<DraftStatus>)> {
@@ -117,35 +142,65 @@ impl Repository {
         if chosen.is_empty() {
             return Err(Error::DraftMissing("any role".into()));
         }
-        let statuses: Result<Vec<DraftStatus>> = chosen.iter().map(|role| self.draft_status(role)).collect();
-        let (ready, waiting): (Vec<_>, Vec<_>) = statuses?.into_iter().partition(|draft| draft.complete);
+        let statuses: Result<Vec<DraftStatus>> =
+            chosen.iter().map(|role| self.draft_status(role)).collect();
+        let (ready, waiting): (Vec<_>, Vec<_>) =
+            statuses?.into_iter().partition(|draft| draft.complete);
         match waiting.first() {
             Some(draft) if ready.is_empty() || !selection.roles.is_empty() => {
-                Err(Error::DraftIncomplete { draft: draft.role.clone(), missing: missing_in_words(draft) })
+                Err(Error::DraftIncomplete {
+                    draft: draft.role.clone(),
+                    missing: missing_in_words(draft),
+                })
             }
             _ => Ok((ready, waiting)),
         }
     }
 
-    fn stage_snapshot(&self, meta: BTreeMap<String, SnapshotEntry>, signing: &Signing<'_>, now: UnixTime, staged: &mut Staged) -> Result<SnapshotEntry> {
+    fn stage_snapshot(
+        &self,
+        meta: BTreeMap<String, SnapshotEntry>,
+        signing: &Signing<'_>,
+        now: UnixTime,
+        staged: &mut Staged,
+    ) -> Result<SnapshotEntry> {
         let version = self.next_version("snapshot")?;
-        let snapshot = Snapshot { version, expires: now.plus(self.settings.expiry.snapshot), meta };
+        let snapshot = Snapshot {
+            version,
+            expires: now.plus(self.settings.expiry.snapshot),
+            meta,
+        };
         let bytes = self.sign_online("snapshot", Envelope::new(&snapshot), signing)?;
         let entry = SnapshotEntry::of(version, &bytes);
         staged.insert(Layout::role_file("snapshot", version), bytes);
         Ok(entry)
     }
 
-    fn stage_timestamp(&self, snapshot: SnapshotEntry, signing: &Signing<'_>, now: UnixTime, staged: &mut Staged) -> Result<Timestamp> {
+    fn stage_timestamp(
+        &self,
+        snapshot: SnapshotEntry,
+        signing: &Signing<'_>,
+        now: UnixTime,
+        staged: &mut Staged,
+    ) -> Result<Timestamp> {
         let version = self.published.version("timestamp") + 1;
-        let timestamp = Timestamp { version, expires: now.plus(self.settings.expiry.timestamp), snapshot };
+        let timestamp = Timestamp {
+            version,
+            expires: now.plus(self.settings.expiry.timestamp),
+            snapshot,
+        };
         let bytes = self.sign_online("timestamp", Envelope::new(&timestamp), signing)?;
         staged.insert(Layout::role_file("timestamp", version), bytes);
         Ok(timestamp)
     }
 
     /// Signs with every key of the role that is at hand, for the old root and for a new one.
-    fn sign_online(&self, role: &str, mut envelope: Envelope, signing: &Signing<'_>) -> Result<Vec<u8>> {
+    fn sign_online(
+        &self,
+        role: &str,
+        mut envelope: Envelope,
+        signing: &Signing<'_>,
+    ) -> Result<Vec<u8>> {
         let requirements = self.requirements_of_top_level(role, signing.with_root)?;
         for id in requirements.iter().flat_map(|one| &one.keys.key_ids) {
             let signed = envelope.signatures.iter().any(|one| one.key_id == *id);
@@ -156,7 +211,8 @@ impl Repository {
         let last = requirements.len().saturating_sub(1);
         for (at, requirement) in requirements.iter().enumerate() {
             // The newest root's keys are never optional; those of the old one only on request.
-            if !requirement.is_met(&envelope) && !(signing.accept_gap && at < last) {
+            let optional = signing.accept_gap && at < last;
+            if !optional && !requirement.is_met(&envelope) {
                 return Err(Error::OnlineKeyMissing {
                     role: role.into(),
                     have: requirement.met_by(&envelope).len(),
@@ -196,11 +252,20 @@ struct Signing<'a> {
 }
 
 fn missing_in_words(draft: &DraftStatus) -> String {
-    let sets = draft.requirements.iter().filter(|one| (one.signed.len() as u64) < one.threshold);
+    let sets = draft
+        .requirements
+        .iter()
+        .filter(|one| (one.signed.len() as u64) < one.threshold);
     let words: Vec<String> = sets
         .map(|one| {
             let names: Vec<&str> = one.missing.iter().map(|key| key.name.as_str()).collect();
-            format!("{} of {} signatures wanted by the {} are there; {} could sign", one.signed.len(), one.threshold, one.by, names.join(", "))
+            format!(
+                "{} of {} signatures wanted by the {} are there; {} could sign",
+                one.signed.len(),
+                one.threshold,
+                one.by,
+                names.join(", ")
+            )
         })
         .collect();
     words.join("; ")

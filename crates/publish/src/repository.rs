@@ -47,7 +47,14 @@ impl Repository {
         let settings = Settings::load(&layout)?;
         let lock = take_lock(&layout)?;
         let published = Published::load(&layout)?;
-        let mut repository = Self { layout, settings, published, files, names: BTreeMap::new(), _lock: lock };
+        let mut repository = Self {
+            layout,
+            settings,
+            published,
+            files,
+            names: BTreeMap::new(),
+            _lock: lock,
+        };
         repository.load_names()?;
         Ok(repository)
     }
@@ -68,7 +75,9 @@ impl Repository {
 
     /// Ids and names of all keys that this repository knows.
     pub fn key_names(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.names.iter().map(|(id, name)| (id.as_str(), name.as_str()))
+        self.names
+            .iter()
+            .map(|(id, name)| (id.as_str(), name.as_str()))
     }
 
     /// Remembers the name of a public key.
@@ -97,8 +106,11 @@ impl Repository {
     /// [`Error::Damaged`] when the file cannot be read back.
     pub fn draft(&self, role: &str) -> Result<Option<Envelope>> {
         let path = self.layout.draft(role);
-        let Some(bytes) = files::read_if_there(&path)? else { return Ok(None) };
-        let envelope = Envelope::parse(&bytes).map_err(|why| Error::damaged(path.display().to_string(), why))?;
+        let Some(bytes) = files::read_if_there(&path)? else {
+            return Ok(None);
+        };
+        let envelope = Envelope::parse(&bytes)
+            .map_err(|why| Error::damaged(path.display().to_string(), why))?;
         Ok(Some(envelope))
     }
 
@@ -107,7 +119,9 @@ impl Repository {
     /// # Errors
     /// As [`Repository::draft`].
     pub fn draft_of<D: Document>(&self, role: &str) -> Result<Option<D>> {
-        let Some(envelope) = self.draft(role)? else { return Ok(None) };
+        let Some(envelope) = self.draft(role)? else {
+            return Ok(None);
+        };
         let damaged = |why| Error::damaged(format!("draft {role}"), why);
         envelope.document().map(Some).map_err(damaged)
     }
@@ -143,8 +157,14 @@ impl Repository {
     /// # Errors
     /// [`Error::Damaged`] when there is neither a published root nor a draft.
     pub fn coming_root(&self) -> Result<Root> {
-        let published = self.published.root.as_ref().map(|role| role.document.clone());
-        self.draft_of("root")?.or(published).ok_or_else(|| Error::damaged("root", "neither published nor drafted"))
+        let published = self
+            .published
+            .root
+            .as_ref()
+            .map(|role| role.document.clone());
+        self.draft_of("root")?
+            .or(published)
+            .ok_or_else(|| Error::damaged("root", "neither published nor drafted"))
     }
 
     /// A targets role as it will be once all drafts are published.
@@ -152,8 +172,14 @@ impl Repository {
     /// # Errors
     /// [`Error::Damaged`] when it is neither published nor drafted.
     pub fn coming_targets(&self, role: &str) -> Result<Targets> {
-        let published = self.published.targets.get(role).map(|role| role.document.clone());
-        self.draft_of(role)?.or(published).ok_or_else(|| Error::damaged(role, "neither published nor drafted"))
+        let published = self
+            .published
+            .targets
+            .get(role)
+            .map(|role| role.document.clone());
+        self.draft_of(role)?
+            .or(published)
+            .ok_or_else(|| Error::damaged(role, "neither published nor drafted"))
     }
 
     /// The delegations that will hold once all drafts are published.
@@ -171,7 +197,11 @@ impl Repository {
     /// As [`Repository::coming_targets`].
     pub fn channels(&self) -> Result<Vec<String>> {
         let delegations = self.coming_delegations()?;
-        Ok(delegations.roles.iter().filter_map(|role| role.name.strip_prefix("channel-").map(str::to_owned)).collect())
+        Ok(delegations
+            .roles
+            .iter()
+            .filter_map(|role| role.name.strip_prefix("channel-").map(str::to_owned))
+            .collect())
     }
 
     /// The role of a channel that must exist.
@@ -182,7 +212,10 @@ impl Repository {
         let channels = self.channels()?;
         match channels.iter().any(|known| known == channel) {
             true => Ok(channel_role(channel)),
-            false => Err(Error::ChannelUnknown { channel: channel.into(), known: channels.join(", ") }),
+            false => Err(Error::ChannelUnknown {
+                channel: channel.into(),
+                known: channels.join(", "),
+            }),
         }
     }
 
@@ -191,7 +224,12 @@ impl Repository {
     ///
     /// # Errors
     /// What `edit` refuses; [`Error::Damaged`], [`Error::Io`].
-    pub fn edit_targets(&self, role: &str, now: UnixTime, edit: impl FnOnce(&mut Targets) -> Result<()>) -> Result<()> {
+    pub fn edit_targets(
+        &self,
+        role: &str,
+        now: UnixTime,
+        edit: impl FnOnce(&mut Targets) -> Result<()>,
+    ) -> Result<()> {
         let mut targets = self.coming_targets(role)?;
         edit(&mut targets)?;
         targets.version = self.next_version(role)?;
@@ -203,7 +241,11 @@ impl Repository {
     ///
     /// # Errors
     /// As [`Repository::edit_targets`].
-    pub fn edit_root(&self, now: UnixTime, edit: impl FnOnce(&mut Root) -> Result<()>) -> Result<()> {
+    pub fn edit_root(
+        &self,
+        now: UnixTime,
+        edit: impl FnOnce(&mut Root) -> Result<()>,
+    ) -> Result<()> {
         let mut root = self.coming_root()?;
         edit(&mut root)?;
         // Exactly the next one: clients walk root versions without gaps.
@@ -224,11 +266,17 @@ impl Repository {
     fn load_names(&mut self) -> Result<()> {
         let dir = self.layout.public_keys();
         for file in files::list(&dir)? {
-            let Some(name) = file.strip_suffix(".pub") else { continue };
+            let Some(name) = file.strip_suffix(".pub") else {
+                continue;
+            };
             let path = dir.join(&file);
             let bytes = files::read(&path)?;
-            let key = std::str::from_utf8(&bytes).ok().and_then(PublicKey::from_pem);
-            let key = key.ok_or_else(|| Error::damaged(path.display().to_string(), "no public key in PEM"))?;
+            let key = std::str::from_utf8(&bytes)
+                .ok()
+                .and_then(PublicKey::from_pem);
+            let key = key.ok_or_else(|| {
+                Error::damaged(path.display().to_string(), "no public key in PEM")
+            })?;
             self.names.insert(key.id(), name.to_owned());
         }
         Ok(())
@@ -239,7 +287,12 @@ impl Repository {
 fn take_lock(layout: &Layout) -> Result<File> {
     let path = layout.lock();
     let failed = |cause| Error::io("open", &path, cause);
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Error::RepositoryLocked(layout.dir().to_owned())),

@@ -15,7 +15,10 @@ pub struct Ring {
 impl Ring {
     /// A ring with the keys of a directory.
     pub fn new(directory: Option<KeyDirectory>) -> Self {
-        Self { directory, commands: BTreeMap::new() }
+        Self {
+            directory,
+            commands: BTreeMap::new(),
+        }
     }
 
     /// Lets a command sign for the key of this name; it goes before a key file.
@@ -32,13 +35,17 @@ impl Ring {
             return Ok(Some(Box::new(command.clone())));
         }
         match &self.directory {
-            Some(directory) if directory.has_secret(name) => Ok(Some(Box::new(directory.signer(name)?))),
+            Some(directory) if directory.has_secret(name) => {
+                Ok(Some(Box::new(directory.signer(name)?)))
+            }
             _ => Ok(None),
         }
     }
 
     /// Where key files are looked for, for messages.
     pub fn place(&self) -> std::path::PathBuf {
-        self.directory.as_ref().map_or_else(|| "no key directory".into(), |keys| keys.path().to_owned())
+        self.directory
+            .as_ref()
+            .map_or_else(|| "no key directory".into(), |keys| keys.path().to_owned())
     }
 }

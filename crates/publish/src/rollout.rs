@@ -55,13 +55,21 @@ impl Repository {
     ///
     /// # Errors
     /// [`Error::ReleaseMissing`]; [`Error::RolloutTooWide`] beyond the manifest's limit.
-    pub fn offer(&mut self, channel: &str, plan: &OfferPlan, now: UnixTime) -> Result<PolicySummary> {
+    pub fn offer(
+        &mut self,
+        channel: &str,
+        plan: &OfferPlan,
+        now: UnixTime,
+    ) -> Result<PolicySummary> {
         let (manifest, _) = self.manifest_of(channel, &plan.version)?;
         let limit = &manifest.rollout_limit;
         let offer = Offer {
             version: plan.version.clone(),
             start: plan.start.unwrap_or_else(|| now.max(limit.earliest)),
-            schedule: plan.schedule.clone().unwrap_or_else(|| limit.schedule.clone()),
+            schedule: plan
+                .schedule
+                .clone()
+                .unwrap_or_else(|| limit.schedule.clone()),
         };
         self.edit_policy(channel, now, |policy| policy.offer = Some(offer))
     }
@@ -70,7 +78,12 @@ impl Repository {
     ///
     /// # Errors
     /// [`Error::ChannelUnknown`], [`Error::Io`].
-    pub fn set_paused(&mut self, channel: &str, paused: bool, now: UnixTime) -> Result<PolicySummary> {
+    pub fn set_paused(
+        &mut self,
+        channel: &str,
+        paused: bool,
+        now: UnixTime,
+    ) -> Result<PolicySummary> {
         self.edit_policy(channel, now, |policy| policy.paused = paused)
     }
 
@@ -78,7 +91,12 @@ impl Repository {
     ///
     /// # Errors
     /// [`Error::ReleaseMissing`] for a version that the channel does not list.
-    pub fn withdraw(&mut self, channel: &str, which: &Which, now: UnixTime) -> Result<PolicySummary> {
+    pub fn withdraw(
+        &mut self,
+        channel: &str,
+        which: &Which,
+        now: UnixTime,
+    ) -> Result<PolicySummary> {
         let release = match which {
             Which::Release(release) => *release,
             Which::Version(version) => Digest::of(&self.manifest_of(channel, version)?.1),
@@ -97,37 +115,68 @@ impl Repository {
     pub fn policy(&self, channel: &str) -> Result<Option<RolloutPolicy>> {
         let target = self.policy_target(channel);
         let listed = self.coming_targets(ROLLOUT_ROLE)?;
-        let Some(file) = listed.targets.get(&target) else { return Ok(None) };
+        let Some(file) = listed.targets.get(&target) else {
+            return Ok(None);
+        };
         let bytes = files::read(&self.layout.target_file(&target, &file.digest))?;
         if TargetFile::of(&bytes) != *file {
-            return Err(Error::damaged(target, "the file is not the one that is listed"));
+            return Err(Error::damaged(
+                target,
+                "the file is not the one that is listed",
+            ));
         }
-        RolloutPolicy::parse(&bytes).map(Some).map_err(|cause| Error::damaged(target, cause))
+        RolloutPolicy::parse(&bytes)
+            .map(Some)
+            .map_err(|cause| Error::damaged(target, cause))
     }
 
     /// The target path of a channel's policy.
     pub fn policy_target(&self, channel: &str) -> String {
-        format!("rollout/{}/{}/{channel}.toml", self.settings.product, self.settings.architecture)
+        format!(
+            "rollout/{}/{}/{channel}.toml",
+            self.settings.product, self.settings.architecture
+        )
     }
 
-    fn edit_policy(&mut self, channel: &str, now: UnixTime, edit: impl FnOnce(&mut RolloutPolicy)) -> Result<PolicySummary> {
+    fn edit_policy(
+        &mut self,
+        channel: &str,
+        now: UnixTime,
+        edit: impl FnOnce(&mut RolloutPolicy),
+    ) -> Result<PolicySummary> {
         self.role_of_channel(channel)?;
-        let name: Name = channel.parse().map_err(|cause| Error::argument("channel", cause))?;
-        let empty = RolloutPolicy { channel: name, offer: None, paused: false, withdrawn: Vec::new() };
+        let name: Name = channel
+            .parse()
+            .map_err(|cause| Error::argument("channel", cause))?;
+        let empty = RolloutPolicy {
+            channel: name,
+            offer: None,
+            paused: false,
+            withdrawn: Vec::new(),
+        };
         let mut policy = self.policy(channel)?.unwrap_or(empty);
         edit(&mut policy);
         if let Some(offer) = &policy.offer {
             let (manifest, _) = self.manifest_of(channel, &offer.version)?;
-            let refused = |cause: twinroot_trust::policy::PolicyError| Error::RolloutTooWide { channel: channel.into(), why: cause.to_string() };
+            let refused = |cause: twinroot_trust::policy::PolicyError| Error::RolloutTooWide {
+                channel: channel.into(),
+                why: cause.to_string(),
+            };
             policy.check_within(&manifest).map_err(refused)?;
         }
         let bytes = policy.to_toml().into_bytes();
         if RolloutPolicy::parse(&bytes).as_ref() != Ok(&policy) {
-            return Err(Error::WouldBeRefused("the rollout policy does not read back as it was written".into()));
+            return Err(Error::WouldBeRefused(
+                "the rollout policy does not read back as it was written".into(),
+            ));
         }
         let target = self.policy_target(channel);
         let file = TargetFile::of(&bytes);
-        files::write_durably(&*self.files, &self.layout.target_file(&target, &file.digest), &bytes)?;
+        files::write_durably(
+            &*self.files,
+            &self.layout.target_file(&target, &file.digest),
+            &bytes,
+        )?;
         self.edit_targets(ROLLOUT_ROLE, now, |targets| {
             targets.targets.insert(target, file);
             Ok(())
@@ -140,7 +189,10 @@ impl Repository {
     /// # Errors
     /// [`Error::Damaged`] when the channel's role cannot be read.
     pub fn releases(&self, channel: &str) -> Result<Vec<(Version, Digest)>> {
-        let prefix = format!("channels/{channel}/{}/{}/", self.settings.product, self.settings.architecture);
+        let prefix = format!(
+            "channels/{channel}/{}/{}/",
+            self.settings.product, self.settings.architecture
+        );
         let listed = self.coming_targets(&channel_role(channel))?;
         let mut releases: Vec<(Version, Digest)> = listed
             .targets
@@ -160,7 +212,9 @@ impl PolicySummary {
     pub fn of(policy: &RolloutPolicy) -> Self {
         let waves = |offer: &Offer| {
             let waves = offer.schedule.waves().iter();
-            waves.map(|wave| (wave.percent, wave.soak.to_string())).collect()
+            waves
+                .map(|wave| (wave.percent, wave.soak.to_string()))
+                .collect()
         };
         Self {
             channel: policy.channel.to_string(),

@@ -2,10 +2,10 @@
 
 use crate::documents::RoleKeys;
 use crate::error::{Error, Result};
+use crate::init::TOP_LEVEL;
 use crate::keys::PublicKey;
 use crate::layout::{ROLLOUT_ROLE, channel_role};
 use crate::repository::Repository;
-use crate::init::TOP_LEVEL;
 use crate::signing::Requirement;
 use twinroot_trust::time::UnixTime;
 
@@ -20,14 +20,23 @@ impl Repository {
     /// # Errors
     /// [`Error::Argument`] when the role does not have the old key or has the new one already;
     /// [`Error::KeyKindRefused`].
-    pub fn rotate_key(&mut self, role: &str, old: &str, new: (&str, &PublicKey), now: UnixTime) -> Result<Vec<String>> {
+    pub fn rotate_key(
+        &mut self,
+        role: &str,
+        old: &str,
+        new: (&str, &PublicKey),
+        now: UnixTime,
+    ) -> Result<Vec<String>> {
         let role = self.full_role_name(role)?;
         let old_id = self.key_id(old)?;
         self.remember_key(new.0, new.1)?;
         let swap = |keys: &mut RoleKeys| swap(keys, &role, (old, &old_id), (new.0, &new.1.id()));
         if TOP_LEVEL.contains(&role.as_str()) {
             self.edit_root(now, |root| {
-                let keys = root.roles.get_mut(&role).ok_or_else(|| Error::damaged("root", format!("it has no role '{role}'")))?;
+                let keys = root
+                    .roles
+                    .get_mut(&role)
+                    .ok_or_else(|| Error::damaged("root", format!("it has no role '{role}'")))?;
                 swap(keys)?;
                 root.keys.insert(new.1.id(), new.1.clone());
                 root.drop_unused_keys();
@@ -41,9 +50,16 @@ impl Repository {
             return Ok(drafts);
         }
         self.edit_targets("targets", now, |targets| {
-            let delegations = targets.delegations.as_mut().ok_or_else(|| Error::damaged("targets", "it delegates nothing"))?;
+            let delegations = targets
+                .delegations
+                .as_mut()
+                .ok_or_else(|| Error::damaged("targets", "it delegates nothing"))?;
             let delegation = delegations.roles.iter_mut().find(|one| one.name == role);
-            swap(&mut delegation.ok_or_else(|| Error::argument("role", format!("'{role}' is not delegated")))?.keys)?;
+            swap(
+                &mut delegation
+                    .ok_or_else(|| Error::argument("role", format!("'{role}' is not delegated")))?
+                    .keys,
+            )?;
             delegations.keys.insert(new.1.id(), new.1.clone());
             delegations.drop_unused_keys();
             Ok(())
@@ -59,8 +75,14 @@ impl Repository {
     /// Whether a published delegated role would fall below its threshold under the coming keys.
     fn needs_new_signatures(&self, role: &str) -> Result<bool> {
         let delegations = self.coming_delegations()?;
-        let Some(delegation) = delegations.role(role) else { return Ok(false) };
-        let requirement = Requirement { by: "targets", keys: delegation.keys.clone(), public: delegations.keys.clone() };
+        let Some(delegation) = delegations.role(role) else {
+            return Ok(false);
+        };
+        let requirement = Requirement {
+            by: "targets",
+            keys: delegation.keys.clone(),
+            public: delegations.keys.clone(),
+        };
         let published = self.published.targets.get(role);
         Ok(published.is_none_or(|role| !requirement.is_met(&role.envelope)))
     }
@@ -73,19 +95,33 @@ impl Repository {
         }
         match self.channels()?.iter().any(|channel| channel == role) {
             true => Ok(channel_role(role)),
-            false => Err(Error::argument("role", format!("'{role}' is none of root, targets, snapshot, timestamp, rollout or a channel"))),
+            false => Err(Error::argument(
+                "role",
+                format!(
+                    "'{role}' is none of root, targets, snapshot, timestamp, rollout or a channel"
+                ),
+            )),
         }
     }
 
     fn key_id(&self, name: &str) -> Result<String> {
-        let by_name = self.key_names().find(|(_, known)| *known == name).map(|(id, _)| id.to_owned());
-        by_name.ok_or_else(|| Error::KeyMissing { name: name.into(), dir: self.layout.public_keys() })
+        let by_name = self
+            .key_names()
+            .find(|(_, known)| *known == name)
+            .map(|(id, _)| id.to_owned());
+        by_name.ok_or_else(|| Error::KeyMissing {
+            name: name.into(),
+            dir: self.layout.public_keys(),
+        })
     }
 }
 
 fn swap(keys: &mut RoleKeys, role: &str, old: (&str, &str), new: (&str, &str)) -> Result<()> {
     if keys.key_ids.iter().any(|id| id == new.1) {
-        return Err(Error::argument(format!("key {}", new.0), format!("role {role} has it already")));
+        return Err(Error::argument(
+            format!("key {}", new.0),
+            format!("role {role} has it already"),
+        ));
     }
     match keys.key_ids.iter_mut().find(|id| *id == old.1) {
         Some(id) => {
@@ -93,6 +129,9 @@ fn swap(keys: &mut RoleKeys, role: &str, old: (&str, &str), new: (&str, &str)) -
             keys.key_ids.sort_unstable();
             Ok(())
         }
-        None => Err(Error::argument(format!("key {}", old.0), format!("role {role} does not have it"))),
+        None => Err(Error::argument(
+            format!("key {}", old.0),
+            format!("role {role} does not have it"),
+        )),
     }
 }

@@ -82,7 +82,14 @@ impl Expiry {
 impl Settings {
     /// Settings with default periods.
     pub fn new(product: Name, architecture: Name) -> Self {
-        Self { schema: SCHEMA, product, architecture, variant: None, allow_p256: false, expiry: Expiry::default() }
+        Self {
+            schema: SCHEMA,
+            product,
+            architecture,
+            variant: None,
+            allow_p256: false,
+            expiry: Expiry::default(),
+        }
     }
 
     /// Reads the settings of a repository.
@@ -98,7 +105,10 @@ impl Settings {
         let text = String::from_utf8(bytes).map_err(|cause| damaged(cause.to_string()))?;
         let settings: Self = toml::from_str(&text).map_err(|cause| damaged(cause.to_string()))?;
         if settings.schema != SCHEMA {
-            return Err(damaged(format!("schema {}, this version reads {SCHEMA}", settings.schema)));
+            return Err(damaged(format!(
+                "schema {}, this version reads {SCHEMA}",
+                settings.schema
+            )));
         }
         Ok(settings)
     }

@@ -28,9 +28,15 @@ impl Requirement {
         let good = |id: &&String| {
             let signature = envelope.signatures.iter().find(|one| one.key_id == **id);
             let key = self.public.get(*id);
-            key.zip(signature).is_some_and(|(key, signature)| key.verifies(&message, &signature.bytes))
+            key.zip(signature)
+                .is_some_and(|(key, signature)| key.verifies(&message, &signature.bytes))
         };
-        self.keys.key_ids.iter().filter(good).map(String::as_str).collect()
+        self.keys
+            .key_ids
+            .iter()
+            .filter(good)
+            .map(String::as_str)
+            .collect()
     }
 
     /// Whether the threshold is reached.
@@ -85,13 +91,22 @@ impl Repository {
     /// [`Error::Damaged`] when the documents that name the keys cannot be read.
     pub fn requirements(&self, role: &str) -> Result<Vec<Requirement>> {
         match role {
-            "root" | "targets" | "snapshot" | "timestamp" => self.requirements_of_top_level(role, true),
+            "root" | "targets" | "snapshot" | "timestamp" => {
+                self.requirements_of_top_level(role, true)
+            }
             delegated => {
                 let delegations = self.coming_delegations()?;
                 let Some(delegation) = delegations.role(delegated) else {
-                    return Err(Error::damaged(format!("draft {delegated}"), "targets does not delegate to this role"));
+                    return Err(Error::damaged(
+                        format!("draft {delegated}"),
+                        "targets does not delegate to this role",
+                    ));
                 };
-                Ok(vec![Requirement { by: "targets", keys: delegation.keys.clone(), public: delegations.keys }])
+                Ok(vec![Requirement {
+                    by: "targets",
+                    keys: delegation.keys.clone(),
+                    public: delegations.keys,
+                }])
             }
         }
     }
@@ -100,9 +115,21 @@ impl Repository {
     ///
     /// # Errors
     /// As [`Repository::requirements`].
-    pub(crate) fn requirements_of_top_level(&self, role: &str, with_draft: bool) -> Result<Vec<Requirement>> {
-        let drafted = if with_draft { self.draft_of("root")? } else { None };
-        let published = self.published.root.as_ref().map(|root| root.document.clone());
+    pub(crate) fn requirements_of_top_level(
+        &self,
+        role: &str,
+        with_draft: bool,
+    ) -> Result<Vec<Requirement>> {
+        let drafted = if with_draft {
+            self.draft_of("root")?
+        } else {
+            None
+        };
+        let published = self
+            .published
+            .root
+            .as_ref()
+            .map(|root| root.document.clone());
         let mut requirements: Vec<Requirement> = Vec::new();
         for (by, root) in [("published root", published), ("drafted root", drafted)] {
             let Some(root) = root else { continue };
@@ -112,7 +139,11 @@ impl Repository {
             if requirements.iter().any(|known| known.keys == *keys) {
                 continue;
             }
-            requirements.push(Requirement { by, keys: keys.clone(), public: root.keys.clone() });
+            requirements.push(Requirement {
+                by,
+                keys: keys.clone(),
+                public: root.keys.clone(),
+            });
         }
         Ok(requirements)
     }
@@ -122,15 +153,27 @@ impl Repository {
     /// # Errors
     /// [`Error::DraftMissing`]; as [`Repository::requirements`].
     pub fn draft_status(&self, role: &str) -> Result<DraftStatus> {
-        let envelope = self.draft(role)?.ok_or_else(|| Error::DraftMissing(role.into()))?;
-        let version = envelope.signed.as_object().and_then(|signed| signed.get("version")?.as_integer());
-        let label = |id: &str| KeyLabel { name: self.key_name(id).to_owned(), id: id.to_owned() };
+        let envelope = self
+            .draft(role)?
+            .ok_or_else(|| Error::DraftMissing(role.into()))?;
+        let version = envelope
+            .signed
+            .as_object()
+            .and_then(|signed| signed.get("version")?.as_integer());
+        let label = |id: &str| KeyLabel {
+            name: self.key_name(id).to_owned(),
+            id: id.to_owned(),
+        };
         let requirements: Vec<RequirementStatus> = self
             .requirements(role)?
             .iter()
             .map(|requirement| {
                 let signed = requirement.met_by(&envelope);
-                let missing = requirement.keys.key_ids.iter().filter(|id| !signed.contains(&id.as_str()));
+                let missing = requirement
+                    .keys
+                    .key_ids
+                    .iter()
+                    .filter(|id| !signed.contains(&id.as_str()));
                 RequirementStatus {
                     by: requirement.by.into(),
                     threshold: requirement.keys.threshold,
@@ -139,8 +182,82 @@ impl Repository {
                 }
             })
             .collect();
-        let complete = requirements.iter().all(|one| one.signed.len() as u64 >= one.threshold);
-        Ok(DraftStatus { role: role.into(), version: version.unwrap_or_default(), complete, requirements })
+        let complete = requirements
+            .iter()
+            .all(|one| one.signed.len() as u64 >= one.threshold);
+        Ok(DraftStatus {
+            role: role.into(),
+            version: version.unwrap_or_default(),
+            complete,
+            requirements,
+        })
+    }
+
+    /// The names of all keys that could still sign a draft.
+    ///
+    /// # Errors
+    /// As [`Repository::draft_status`].
+    pub fn missing_signers(&self, role: &str) -> Result<Vec<String>> {
+        let status = self.draft_status(role)?;
+        let missing = status.requirements.into_iter().flat_map(|one| one.missing);
+        let mut names: Vec<String> = missing.map(|key| key.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        Ok(names)
+    }
+
+    /// Takes over the good signatures of a copy of the draft that was signed elsewhere; gives
+    /// back the names of their keys.
+    ///
+    /// # Errors
+    /// [`Error::DraftMissing`]; [`Error::SignatureUseless`] when the copy is of another draft or
+    /// brings no signature that counts.
+    pub fn import_signatures(&self, role: &str, copy: &Envelope) -> Result<Vec<String>> {
+        let mut envelope = self
+            .draft(role)?
+            .ok_or_else(|| Error::DraftMissing(role.into()))?;
+        let useless = |signer: &str| Error::SignatureUseless {
+            draft: role.into(),
+            signer: signer.into(),
+        };
+        if copy.message() != envelope.message() {
+            return Err(useless(
+                "the file was made from another draft, and what signed it",
+            ));
+        }
+        let mut names = Vec::new();
+        for requirement in self.requirements(role)? {
+            for id in requirement.met_by(copy) {
+                let found = copy.signatures.iter().find(|one| one.key_id == id);
+                let bytes = found
+                    .expect("met_by looks at the copy's own signatures")
+                    .bytes
+                    .clone();
+                envelope.sign(id.to_owned(), bytes);
+                names.push(self.key_name(id).to_owned());
+            }
+        }
+        if names.is_empty() {
+            return Err(useless("whoever signed the file"));
+        }
+        names.sort_unstable();
+        names.dedup();
+        self.save_draft(role, &envelope)?;
+        Ok(names)
+    }
+
+    /// Removes a draft.
+    ///
+    /// # Errors
+    /// [`Error::DraftMissing`], [`Error::Io`].
+    pub fn discard_draft(&self, role: &str) -> Result<()> {
+        let path = self.layout.draft(role);
+        if !path.is_file() {
+            return Err(Error::DraftMissing(role.into()));
+        }
+        self.files
+            .remove(&path)
+            .map_err(|cause| Error::io("remove", &path, cause))
     }
 
     /// Adds one signature to a draft; gives back the name of the key that made it.
@@ -149,7 +266,9 @@ impl Repository {
     /// [`Error::DraftMissing`]; [`Error::SignatureUseless`] when no key of the role made it;
     /// [`Error::SignerFailed`].
     pub fn sign_draft(&self, role: &str, signer: &dyn Signer) -> Result<String> {
-        let mut envelope = self.draft(role)?.ok_or_else(|| Error::DraftMissing(role.into()))?;
+        let mut envelope = self
+            .draft(role)?
+            .ok_or_else(|| Error::DraftMissing(role.into()))?;
         let key_id = add_signature(&mut envelope, &self.requirements(role)?, role, signer)?;
         self.save_draft(role, &envelope)?;
         Ok(self.key_name(&key_id).to_owned())
@@ -161,20 +280,53 @@ impl Repository {
 ///
 /// # Errors
 /// [`Error::SignatureUseless`], [`Error::SignerFailed`].
-pub fn add_signature(envelope: &mut Envelope, requirements: &[Requirement], role: &str, signer: &dyn Signer) -> Result<String> {
-    let useless = || Error::SignatureUseless { draft: role.into(), signer: signer.describe() };
+pub fn add_signature(
+    envelope: &mut Envelope,
+    requirements: &[Requirement],
+    role: &str,
+    signer: &dyn Signer,
+) -> Result<String> {
+    let useless = || Error::SignatureUseless {
+        draft: role.into(),
+        signer: signer.describe(),
+    };
     let candidates: Vec<&PublicKey> = requirements
         .iter()
-        .flat_map(|requirement| requirement.keys.key_ids.iter().filter_map(|id| requirement.public.get(id)))
+        .flat_map(|requirement| {
+            requirement
+                .keys
+                .key_ids
+                .iter()
+                .filter_map(|id| requirement.public.get(id))
+        })
         .collect();
     // A key that is known not to belong here is not asked: it may cost somebody a PIN or a touch.
-    if signer.public().is_some_and(|public| !candidates.contains(&public)) {
+    if signer
+        .public()
+        .is_some_and(|public| !candidates.contains(&public))
+    {
         return Err(useless());
     }
     let message = envelope.message();
     let bytes = signer.sign(&message)?;
-    let key = candidates.into_iter().find(|key| key.verifies(&message, &bytes)).ok_or_else(useless)?;
+    let key = candidates
+        .into_iter()
+        .find(|key| key.verifies(&message, &bytes))
+        .ok_or_else(useless)?;
     let key_id = key.id();
     envelope.sign(key_id.clone(), bytes);
     Ok(key_id)
+}
+
+/// What somebody is about to sign, in one line: enough to compare over the telephone.
+pub fn summary(
+    kind: &str,
+    version: &str,
+    expires: &str,
+    digest: &twinroot_trust::digest::Digest,
+    signatures: usize,
+) -> String {
+    format!(
+        "{kind} version {version}, expires {expires}, {signatures} signatures, SHA-256 of what is signed {digest}"
+    )
 }

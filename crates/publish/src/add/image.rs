@@ -21,11 +21,20 @@ pub(crate) struct ImageFile {
 impl ImageFile {
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(|cause| Error::io("open", path, cause))?;
-        let metadata = file.metadata().map_err(|cause| Error::io("look at", path, cause))?;
+        let metadata = file
+            .metadata()
+            .map_err(|cause| Error::io("look at", path, cause))?;
         if !metadata.is_file() {
-            return Err(Error::InputFile { path: path.to_owned(), why: "it is no regular file".into() });
+            return Err(Error::InputFile {
+                path: path.to_owned(),
+                why: "it is no regular file".into(),
+            });
         }
-        Ok(Self { path: path.to_owned(), file, length: metadata.len() })
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            length: metadata.len(),
+        })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -38,7 +47,10 @@ impl ImageFile {
 
     /// An error about this file.
     pub(crate) fn wrong(&self, why: impl ToString) -> Error {
-        Error::InputFile { path: self.path.clone(), why: why.to_string() }
+        Error::InputFile {
+            path: self.path.clone(),
+            why: why.to_string(),
+        }
     }
 
     /// The shape of the hash tree over an image of this size.
@@ -56,9 +68,9 @@ impl ImageFile {
 
 impl ReadAt for ImageFile {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::result::Result<(), Fault> {
-        self.file
-            .read_exact_at(buffer, offset)
-            .map_err(|cause| Fault::new(FaultKind::Disk, format!("{}: {cause}", self.path.display())))
+        self.file.read_exact_at(buffer, offset).map_err(|cause| {
+            Fault::new(FaultKind::Disk, format!("{}: {cause}", self.path.display()))
+        })
     }
 
     fn len(&self) -> std::result::Result<u64, Fault> {
@@ -71,12 +83,19 @@ impl ReadAt for ImageFile {
 pub(crate) fn salt_of_tree(tree: &ImageFile) -> Result<Vec<u8>> {
     match verity::claimed_root(tree).map_err(|cause| tree.wrong(cause))? {
         Some(claim) => Ok(claim.salt),
-        None => Err(tree.wrong("it does not start with a verity superblock and a whole root block")),
+        None => {
+            Err(tree.wrong("it does not start with a verity superblock and a whole root block"))
+        }
     }
 }
 
 /// Compares a tree that was built elsewhere with what we compute from the image.
-pub(crate) fn check_tree(tree: &ImageFile, shape: &TreeShape, salt: &[u8], computed: &Digest) -> Result<()> {
+pub(crate) fn check_tree(
+    tree: &ImageFile,
+    shape: &TreeShape,
+    salt: &[u8],
+    computed: &Digest,
+) -> Result<()> {
     if let Some(claim) = verity::claimed_root(tree).map_err(|cause| tree.wrong(cause))?
         && claim.root_hash != *computed.as_bytes()
     {

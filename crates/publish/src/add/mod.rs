@@ -15,7 +15,8 @@ use twinroot_core::bootfmt::pe;
 use twinroot_payload::encode::{Layout as PayloadLayout, Params};
 use twinroot_trust::digest::Digest;
 use twinroot_trust::manifest::{
-    Artefact, Coding, Contents, FileRef, Kind, Manifest, Payload, Requires, RolloutLimit, Seal, Severity, StateFormat, Verity,
+    Artefact, Coding, Contents, FileRef, Kind, Manifest, Payload, Requires, RolloutLimit, Seal,
+    Severity, StateFormat, Verity,
 };
 use twinroot_trust::policy::Schedule;
 use twinroot_trust::time::{Day, Seconds, UnixTime};
@@ -80,7 +81,12 @@ pub struct AddPlan {
 
 impl AddPlan {
     /// A plan with the defaults of the command line: a routine release for everyone at once.
-    pub fn new(channel: impl Into<String>, version: Version, image: impl Into<PathBuf>, uki: impl Into<PathBuf>) -> Self {
+    pub fn new(
+        channel: impl Into<String>,
+        version: Version,
+        image: impl Into<PathBuf>,
+        uki: impl Into<PathBuf>,
+    ) -> Self {
         Self {
             channel: channel.into(),
             version,
@@ -135,33 +141,54 @@ impl Repository {
         let role = self.role_of_channel(&plan.channel)?;
         let records = self.records()?;
         if records.iter().any(|record| record.version == plan.version) {
-            return Err(Error::ReleaseExists { channel: plan.channel.clone(), version: plan.version.to_string() });
+            return Err(Error::ReleaseExists {
+                channel: plan.channel.clone(),
+                version: plan.version.to_string(),
+            });
         }
         let image = ImageFile::open(&plan.image)?;
         let shape = image.shape()?;
         let salt = self.salt_for(plan, &records)?;
         let history = self.history_for(plan, &records, &salt)?;
-        let planned = PayloadLayout::make(&image, &salt, history.as_ref(), &plan.params).map_err(|cause| image.wrong(cause))?;
+        let planned = PayloadLayout::make(&image, &salt, history.as_ref(), &plan.params)
+            .map_err(|cause| image.wrong(cause))?;
         let root_hash = Digest::from_bytes(*planned.root_hash());
         if let Some(tree) = &plan.tree {
             image::check_tree(&ImageFile::open(tree)?, &shape, &salt, &root_hash)?;
         }
         self.check_uki(plan, &root_hash)?;
         if let Some(used) = records.iter().find(|record| record.root_hash == root_hash) {
-            return Err(Error::RootHashUsed { root_hash: root_hash.to_string(), version: used.version.to_string() });
+            return Err(Error::RootHashUsed {
+                root_hash: root_hash.to_string(),
+                version: used.version.to_string(),
+            });
         }
 
-        let work = Work { params: &plan.params, threads: plan.threads, progress };
+        let work = Work {
+            params: &plan.params,
+            threads: plan.threads,
+            progress,
+        };
         let full = payloads::cut_full(&*self.files, &self.layout, &image, &planned, work)?;
         let (uki_bytes, uki) = payloads::copy_plain(&*self.files, &self.layout, &plan.uki)?;
         let payload_bytes = full.size;
-        let verity = Verity { root_hash, salt: salt.clone() };
-        let artefacts = vec![image_artefact(plan.kind, image.length(), verity, full), uki_artefact(uki_bytes, uki)];
+        let verity = Verity {
+            root_hash,
+            salt: salt.clone(),
+        };
+        let artefacts = vec![
+            image_artefact(plan.kind, image.length(), verity, full),
+            uki_artefact(uki_bytes, uki),
+        ];
         let manifest = self.manifest(plan, artefacts, now)?;
         let bytes = checked_toml(&manifest)?;
         let target = self.target_of(&plan.channel, &plan.version);
         let file = TargetFile::of(&bytes);
-        files::write_durably(&*self.files, &self.layout.target_file(&target, &file.digest), &bytes)?;
+        files::write_durably(
+            &*self.files,
+            &self.layout.target_file(&target, &file.digest),
+            &bytes,
+        )?;
         let record = Record::new(plan.version.clone(), file.digest, root_hash, &salt, uki);
         self.save_record(&record, &planned.history().encode())?;
         self.edit_targets(&role, now, |targets| {
@@ -184,21 +211,40 @@ impl Repository {
     ///
     /// # Errors
     /// [`Error::ReleaseMissing`], [`Error::ReleaseExists`], [`Error::ChannelUnknown`].
-    pub fn promote(&mut self, from: &str, to: &str, version: &Version, now: UnixTime) -> Result<String> {
+    pub fn promote(
+        &mut self,
+        from: &str,
+        to: &str,
+        version: &Version,
+        now: UnixTime,
+    ) -> Result<String> {
         let source = self.coming_targets(&self.role_of_channel(from)?)?;
         let role = self.role_of_channel(to)?;
         let (found, target) = (self.target_of(from, version), self.target_of(to, version));
         let Some(file) = source.targets.get(&found).cloned() else {
-            return Err(Error::ReleaseMissing { channel: from.into(), version: version.to_string() });
+            return Err(Error::ReleaseMissing {
+                channel: from.into(),
+                version: version.to_string(),
+            });
         };
         if self.coming_targets(&role)?.targets.contains_key(&target) {
-            return Err(Error::ReleaseExists { channel: to.into(), version: version.to_string() });
+            return Err(Error::ReleaseExists {
+                channel: to.into(),
+                version: version.to_string(),
+            });
         }
         let bytes = files::read(&self.layout.target_file(&found, &file.digest))?;
         if TargetFile::of(&bytes) != file {
-            return Err(Error::damaged(found, "the manifest is not the one that is listed"));
+            return Err(Error::damaged(
+                found,
+                "the manifest is not the one that is listed",
+            ));
         }
-        files::write_durably(&*self.files, &self.layout.target_file(&target, &file.digest), &bytes)?;
+        files::write_durably(
+            &*self.files,
+            &self.layout.target_file(&target, &file.digest),
+            &bytes,
+        )?;
         self.edit_targets(&role, now, |targets| {
             targets.targets.insert(target, file);
             Ok(())
@@ -220,11 +266,17 @@ impl Repository {
         let target = self.target_of(channel, version);
         let listed = self.coming_targets(&channel_role(channel))?;
         let Some(file) = listed.targets.get(&target) else {
-            return Err(Error::ReleaseMissing { channel: channel.into(), version: version.to_string() });
+            return Err(Error::ReleaseMissing {
+                channel: channel.into(),
+                version: version.to_string(),
+            });
         };
         let bytes = files::read(&self.layout.target_file(&target, &file.digest))?;
         if TargetFile::of(&bytes) != *file {
-            return Err(Error::damaged(target, "the file is not the one that is listed"));
+            return Err(Error::damaged(
+                target,
+                "the file is not the one that is listed",
+            ));
         }
         let manifest = Manifest::parse(&bytes).map_err(|cause| Error::damaged(target, cause))?;
         Ok((manifest, bytes))
@@ -245,13 +297,24 @@ impl Repository {
                 known: hex(&known),
             }),
             (Some(salt), _) | (None, Some(salt)) => Ok(salt),
-            (None, None) => Err(Error::argument("salt", "the first release must bring it: give --salt or --verity")),
+            (None, None) => Err(Error::argument(
+                "salt",
+                "the first release must bring it: give --salt or --verity",
+            )),
         }
     }
 
     /// The history of the release before: the highest below this one.
-    fn history_for(&self, plan: &AddPlan, records: &[Record], salt: &[u8]) -> Result<Option<twinroot_payload::encode::History>> {
-        let before = records.iter().rev().find(|record| record.version < plan.version);
+    fn history_for(
+        &self,
+        plan: &AddPlan,
+        records: &[Record],
+        salt: &[u8],
+    ) -> Result<Option<twinroot_payload::encode::History>> {
+        let before = records
+            .iter()
+            .rev()
+            .find(|record| record.version < plan.version);
         match before {
             Some(record) => payloads::history(&self.history_path(&record.version), salt),
             None => Ok(None),
@@ -272,16 +335,29 @@ impl Repository {
             true => Ok(()),
             false => Err(Error::InputFile {
                 path: plan.uki.clone(),
-                why: format!("it is for {}, the repository for {}", info.machine.architecture(), self.settings.architecture),
+                why: format!(
+                    "it is for {}, the repository for {}",
+                    info.machine.architecture(),
+                    self.settings.architecture
+                ),
             }),
         }
     }
 
-    fn manifest(&self, plan: &AddPlan, artefacts: Vec<Artefact>, now: UnixTime) -> Result<Manifest> {
+    fn manifest(
+        &self,
+        plan: &AddPlan,
+        artefacts: Vec<Artefact>,
+        now: UnixTime,
+    ) -> Result<Manifest> {
         let sbom = match &plan.sbom {
             Some(path) => {
                 let (size, sha256) = payloads::copy_plain(&*self.files, &self.layout, path)?;
-                Some(FileRef { path: crate::layout::Layout::payload_name(&sha256), size, sha256 })
+                Some(FileRef {
+                    path: crate::layout::Layout::payload_name(&sha256),
+                    size,
+                    sha256,
+                })
             }
             None => None,
         };
@@ -298,9 +374,15 @@ impl Repository {
             revokes_below: plan.revokes_below.clone(),
             artefacts,
             probation: plan.probation,
-            rollout_limit: RolloutLimit { earliest: plan.earliest.unwrap_or(now), schedule: plan.schedule.clone() },
+            rollout_limit: RolloutLimit {
+                earliest: plan.earliest.unwrap_or(now),
+                schedule: plan.schedule.clone(),
+            },
             state: plan.state.clone(),
-            contents: Contents { sbom, components: plan.components.clone() },
+            contents: Contents {
+                sbom,
+                components: plan.components.clone(),
+            },
         })
     }
 }
@@ -310,14 +392,29 @@ fn image_artefact(kind: Kind, size: u64, verity: Verity, full: Payload) -> Artef
         Kind::Usr => Seal::Usr(verity),
         Kind::Root | Kind::Uki => Seal::Root(verity),
     };
-    Artefact { size, seal, full, deltas: Vec::new() }
+    Artefact {
+        size,
+        seal,
+        full,
+        deltas: Vec::new(),
+    }
 }
 
 /// UKIs go out as they are: kernel and initramfs inside are compressed already.
 fn uki_artefact(size: u64, sha256: Digest) -> Artefact {
     let path = crate::layout::Layout::payload_name(&sha256);
-    let full = Payload { path, size, sha256, coding: Coding::Plain };
-    Artefact { size, seal: Seal::Uki(sha256), full, deltas: Vec::new() }
+    let full = Payload {
+        path,
+        size,
+        sha256,
+        coding: Coding::Plain,
+    };
+    Artefact {
+        size,
+        seal: Seal::Uki(sha256),
+        full,
+        deltas: Vec::new(),
+    }
 }
 
 /// The manifest's text, read back by the reader that nodes use before anyone signs it.
@@ -325,7 +422,9 @@ fn checked_toml(manifest: &Manifest) -> Result<Vec<u8>> {
     let bytes = manifest.to_toml().into_bytes();
     match Manifest::parse(&bytes) {
         Ok(read) if read == *manifest => Ok(bytes),
-        Ok(_) => Err(Error::WouldBeRefused("the manifest does not read back as it was written".into())),
+        Ok(_) => Err(Error::WouldBeRefused(
+            "the manifest does not read back as it was written".into(),
+        )),
         Err(cause) => Err(Error::WouldBeRefused(cause.to_string())),
     }
 }

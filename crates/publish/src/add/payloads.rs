@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use sha2::{Digest as _, Sha256};
-use twinroot_payload::encode::{CodedSegment, Compressor, History, Layout as PayloadLayout, Params};
+use twinroot_payload::encode::{
+    CodedSegment, Compressor, History, Layout as PayloadLayout, Params,
+};
 use twinroot_trust::digest::Digest;
 use twinroot_trust::manifest::{Coding, IndexRef, Payload};
 
@@ -34,21 +36,37 @@ pub(crate) fn cut_full(
     let temporary = layout.payloads().join(".full.new");
     let mut out = create(&temporary)?;
     let failed = |cause| Error::io("write", &temporary, cause);
-    out.seek(SeekFrom::Start(planned.index_bytes())).map_err(failed)?;
+    out.seek(SeekFrom::Start(planned.index_bytes()))
+        .map_err(failed)?;
     let mut metas = Vec::with_capacity(planned.segments().len());
     code_in_order(image, planned, work, &mut |coded| {
         out.write_all(&coded.bytes).map_err(failed)?;
         metas.push(coded.meta);
         Ok(())
     })?;
-    let index = planned.finish(&metas).map_err(|cause| wrong(image, cause))?;
-    out.seek(SeekFrom::Start(0)).and_then(|_| out.write_all(&index)).map_err(failed)?;
+    let index = planned
+        .finish(&metas)
+        .map_err(|cause| wrong(image, cause))?;
+    out.seek(SeekFrom::Start(0))
+        .and_then(|_| out.write_all(&index))
+        .map_err(failed)?;
     drop(out);
     let (size, sha256) = digest_of(&temporary)?;
     keep(files, layout, &temporary, &sha256)?;
-    let index = IndexRef { size: index.len() as u64, sha256: Digest::of(&index) };
-    let coding = Coding::Segments { format: FORMAT, index };
-    Ok(Payload { path: Layout::payload_name(&sha256), size, sha256, coding })
+    let index = IndexRef {
+        size: index.len() as u64,
+        sha256: Digest::of(&index),
+    };
+    let coding = Coding::Segments {
+        format: FORMAT,
+        index,
+    };
+    Ok(Payload {
+        path: Layout::payload_name(&sha256),
+        size,
+        sha256,
+        coding,
+    })
 }
 
 /// How segments are coded.
@@ -84,7 +102,10 @@ fn code_in_order(
                     };
                     for number in (first..total).step_by(workers) {
                         // The taker has stopped because of an error of its own: so do we.
-                        if give.send(compressor.segment(planned, number, image)).is_err() {
+                        if give
+                            .send(compressor.segment(planned, number, image))
+                            .is_err()
+                        {
                             return;
                         }
                     }
@@ -93,7 +114,9 @@ fn code_in_order(
             })
             .collect();
         for number in 0..total {
-            let coded = queues[number % workers].recv().map_err(|_| wrong(image, "a worker ended early"))?;
+            let coded = queues[number % workers]
+                .recv()
+                .map_err(|_| wrong(image, "a worker ended early"))?;
             take(coded.map_err(|cause| wrong(image, cause))?)?;
             (work.progress)(number as u64 + 1, total as u64);
         }
@@ -102,7 +125,11 @@ fn code_in_order(
 }
 
 /// Copies a file as it is, named by its content.
-pub(crate) fn copy_plain(files: &dyn Files, layout: &Layout, input: &Path) -> Result<(u64, Digest)> {
+pub(crate) fn copy_plain(
+    files: &dyn Files,
+    layout: &Layout,
+    input: &Path,
+) -> Result<(u64, Digest)> {
     let bytes = files::read(input)?;
     let sha256 = Digest::of(&bytes);
     let path = layout.targets().join(Layout::payload_name(&sha256));
@@ -114,8 +141,11 @@ pub(crate) fn copy_plain(files: &dyn Files, layout: &Layout, input: &Path) -> Re
 
 /// The history of an earlier release, if it was made with this salt; under another it says nothing.
 pub(crate) fn history(path: &Path, salt: &[u8]) -> Result<Option<History>> {
-    let Some(bytes) = files::read_if_there(path)? else { return Ok(None) };
-    let history = History::decode(&bytes).map_err(|cause| Error::damaged(path.display().to_string(), cause))?;
+    let Some(bytes) = files::read_if_there(path)? else {
+        return Ok(None);
+    };
+    let history = History::decode(&bytes)
+        .map_err(|cause| Error::damaged(path.display().to_string(), cause))?;
     Ok(history.has_salt(salt).then_some(history))
 }
 
@@ -163,5 +193,8 @@ pub fn digest_of(path: &Path) -> Result<(u64, Digest)> {
 }
 
 fn wrong(image: &ImageFile, why: impl ToString) -> Error {
-    Error::Encoding { path: image.path().to_owned(), why: why.to_string() }
+    Error::Encoding {
+        path: image.path().to_owned(),
+        why: why.to_string(),
+    }
 }

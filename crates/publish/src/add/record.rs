@@ -29,8 +29,20 @@ pub struct Record {
 
 impl Record {
     /// The record with its salt as bytes.
-    pub fn new(version: Version, manifest: Digest, root_hash: Digest, salt: &[u8], uki: Digest) -> Self {
-        Self { version, manifest, root_hash, salt: hex(salt), uki }
+    pub fn new(
+        version: Version,
+        manifest: Digest,
+        root_hash: Digest,
+        salt: &[u8],
+        uki: Digest,
+    ) -> Self {
+        Self {
+            version,
+            manifest,
+            root_hash,
+            salt: hex(salt),
+            uki,
+        }
     }
 
     /// The salt.
@@ -50,10 +62,13 @@ impl Repository {
         let mut records = Vec::new();
         for name in files::list(&self.layout.releases())? {
             let path = self.layout.releases().join(&name).join("release.toml");
-            let Some(bytes) = files::read_if_there(&path)? else { continue };
+            let Some(bytes) = files::read_if_there(&path)? else {
+                continue;
+            };
             let damaged = |why: String| Error::damaged(path.display().to_string(), why);
             let text = String::from_utf8(bytes).map_err(|cause| damaged(cause.to_string()))?;
-            let record: Record = toml::from_str(&text).map_err(|cause| damaged(cause.to_string()))?;
+            let record: Record =
+                toml::from_str(&text).map_err(|cause| damaged(cause.to_string()))?;
             if listed.contains(&record.manifest) {
                 records.push(record);
             }
@@ -71,17 +86,26 @@ impl Repository {
 
     /// Where the block history of a release is.
     pub(crate) fn history_path(&self, version: &Version) -> PathBuf {
-        self.layout.releases().join(version.as_str()).join("blocks.history")
+        self.layout
+            .releases()
+            .join(version.as_str())
+            .join("blocks.history")
     }
 
     fn listed_manifests(&self) -> Result<Vec<Digest>> {
         let mut listed = Vec::new();
         for channel in self.channels()? {
             let role = crate::layout::channel_role(&channel);
-            let published = self.published.targets.get(&role).map(|role| role.document.clone());
+            let published = self
+                .published
+                .targets
+                .get(&role)
+                .map(|role| role.document.clone());
             let coming = self.coming_targets(&role)?;
             let both = published.into_iter().chain([coming]);
-            listed.extend(both.flat_map(|targets| targets.targets.into_values().map(|file| file.digest)));
+            listed.extend(
+                both.flat_map(|targets| targets.targets.into_values().map(|file| file.digest)),
+            );
         }
         Ok(listed)
     }
