@@ -114,11 +114,31 @@ codes! {
     /// Too few distinct keys have signed.
     ThresholdNotMet = "threshold-not-met", Trust, NextCheck, "tell the publisher; a signature is missing or a key is not the role's";
     /// A signed document that is no strict JSON, or not the shape of its role.
-    MetadataMalformed = "metadata-malformed", Trust, NextCheck, "tell the publisher or use another mirror";
+    MetadataMalformed = "malformed-metadata", Trust, NextCheck, "tell the publisher or use another mirror";
     /// A role that has expired: a freeze, or a publisher who forgot.
     MetadataExpired = "metadata-expired", Trust, NextCheck, "the publisher must sign again; check this node's clock too";
     /// A role with a version below one that was already trusted.
-    Rollback = "rollback", Trust, NextCheck, "use another mirror; this one serves old metadata";
+    Rollback = "metadata-rollback", Trust, NextCheck, "use another mirror; this one serves old metadata";
+    /// Snapshot metadata that no longer lists a role that it listed before.
+    RoleDropped = "role-dropped", Trust, NextCheck, "use another mirror; tell the publisher if all drop it";
+    /// A role that snapshot metadata does not list.
+    RoleNotListed = "role-not-listed", Trust, NextCheck, "the publisher must sign a snapshot that lists the role";
+    /// A key whose identifier is not the digest of the key.
+    KeyIdMismatch = "keyid-mismatch", Trust, NextCheck, "the publisher must list the key under its own identifier";
+    /// Signed metadata that names no digest that is known here.
+    NoUsableDigest = "no-usable-digest", Trust, NextCheck, "the publisher must sign SHA-256 digests";
+    /// More delegations than are followed.
+    TooManyDelegations = "too-many-delegations", Trust, NextCheck, "the publisher must delegate less deeply";
+    /// A role that nothing trusted delegates to.
+    NotDelegated = "not-delegated", Trust, NextCheck, "the publisher must delegate to the role";
+    /// Metadata offered before the role that it depends on.
+    MetadataOutOfOrder = "metadata-out-of-order", Internal, Operator, "report it with the command that was run";
+    /// Metadata that the repository must have and does not serve.
+    MetadataUnavailable = "metadata-unavailable", Network, Backoff, "use another mirror, or wait until this one has finished copying";
+    /// A target whose name would leave its directory.
+    UnsafeTargetName = "unsafe-target-name", Trust, Never, "the publisher must use plain names";
+    /// A digest, version, name or time whose text breaks its rule.
+    MalformedValue = "malformed-value", Input, Never, "correct the value";
     /// Metadata that does not belong together.
     MixAndMatch = "mix-and-match", Trust, NextCheck, "use another mirror, or wait until this one has finished copying";
     /// A root version that is not exactly the next.
@@ -126,13 +146,13 @@ codes! {
     /// One key under two identifiers.
     DuplicateKey = "duplicate-key", Trust, NextCheck, "the publisher must list each key once";
     /// A release that another channel lists.
-    ShadowedByChannel = "shadowed-by-channel", Trust, NextCheck, "the publisher must release through this node's channel";
+    ReleaseNotInChannel = "release-not-in-channel", Trust, NextCheck, "the publisher must release through this node's channel";
     /// A target that trusted metadata does not list.
     TargetNotFound = "target-not-found", Trust, NextCheck, "wait for the publisher to release it, or correct the name";
     /// Bytes that do not have the digest that was signed.
-    DigestMismatch = "digest-mismatch", Trust, NextCheck, "use another mirror; if all fail, tell the publisher";
+    DigestMismatch = "wrong-digest", Trust, NextCheck, "use another mirror; if all fail, tell the publisher";
     /// Bytes of another length than was signed.
-    LengthMismatch = "length-mismatch", Trust, NextCheck, "use another mirror; if all fail, tell the publisher";
+    LengthMismatch = "wrong-length", Trust, NextCheck, "use another mirror; if all fail, tell the publisher";
     /// Saved signed bytes that no longer verify.
     StoredMetadataInvalid = "stored-metadata-invalid", Trust, NextCheck, "nothing to do; they are fetched again";
 
@@ -140,17 +160,67 @@ codes! {
     /// A manifest for another product, variant, architecture or channel.
     WrongSoftware = "wrong-software", Trust, Never, "correct the node's product, architecture or channel, or tell the publisher";
     /// A manifest or policy that breaks its own rules.
-    ManifestInvalid = "manifest-invalid", Trust, Never, "tell the publisher";
+    ManifestInvalid = "malformed-manifest", Trust, Never, "tell the publisher";
     /// A manifest with parts that this version does not know.
     ClientTooOld = "client-too-old", Trust, NextCheck, "install the barrier release that is named first";
+    /// A rollout policy that breaks its own rules.
+    RolloutMalformed = "malformed-rollout", Trust, NextCheck, "the publisher must sign a correct rollout policy";
+    /// A rollout policy that is compared with the manifest of another release.
+    RolloutOfOtherRelease = "rollout-of-other-release", Trust, NextCheck, "tell the publisher; policy and release do not belong together";
+    /// A rollout policy that starts before what the channel's threshold allowed.
+    RolloutHastened = "rollout-hastened", Trust, NextCheck, "the rollout policy may only delay, pause or withdraw; tell the publisher";
+    /// Two releases of a channel whose versions are equal.
+    AmbiguousVersion = "ambiguous-version", Trust, NextCheck, "the publisher must withdraw one of the two";
     /// A rollout policy that goes beyond what the channel's threshold allowed.
-    RolloutTooWide = "rollout-too-wide", Trust, NextCheck, "the rollout policy may only delay, pause or withdraw; tell the publisher";
+    RolloutTooWide = "rollout-widened", Trust, NextCheck, "the rollout policy may only delay, pause or withdraw; tell the publisher";
     /// A slot or an image whose root hash is not the signed one.
     RootHashMismatch = "root-hash-mismatch", Trust, NextCheck, "stage it again; if it fails again, tell the publisher";
-    /// The payload's index and its segments do not belong together, or break the format.
-    PayloadMalformed = "payload-malformed", Trust, Never, "tell the publisher";
     /// The UKI does not carry the root hash of its release.
     UkiRootHashMismatch = "uki-root-hash-mismatch", Trust, Never, "tell the publisher; image and UKI are of different builds";
+
+    // ---- payloads
+    /// A file that does not begin as a payload does.
+    PayloadNotAPayload = "payload-not-a-payload", Trust, Never, "tell the publisher";
+    /// A payload of a format newer than this program.
+    PayloadFormatUnknown = "payload-format-unknown", Trust, NextCheck, "install the barrier release first";
+    /// An index that contradicts itself.
+    PayloadIndexInvalid = "payload-index-invalid", Trust, Never, "tell the publisher";
+    /// An index that is not the signed one.
+    PayloadIndexDigest = "payload-index-digest", Trust, Backoff, "use another mirror; if all fail, tell the publisher";
+    /// An index of another image.
+    PayloadIndexForAnotherImage = "payload-index-for-another-image", Trust, Never, "tell the publisher";
+    /// A count or size beyond what is accepted.
+    PayloadTooLarge = "payload-too-large", Trust, Never, "tell the publisher";
+    /// A segment coded in a way that this program does not know.
+    PayloadCodingUnknown = "payload-coding-unknown", Trust, NextCheck, "install the barrier release first";
+    /// Coded bytes that are not the signed ones.
+    PayloadSegmentDigest = "payload-segment-digest", Trust, Backoff, "use another mirror; if all fail, tell the publisher";
+    /// Coded bytes that do not decode.
+    PayloadSegmentInvalid = "payload-segment-invalid", Trust, Never, "tell the publisher";
+    /// A written image without the signed root hash.
+    PayloadRootHash = "payload-root-hash", Trust, NextCheck, "stage it again; if it fails again, look at the disk and tell the publisher";
+    /// A slot that does not claim the release it should hold.
+    PayloadNotClaimed = "payload-not-claimed", Disk, NextCheck, "stage the release again";
+    /// A hash tree that reads back otherwise than it was written.
+    PayloadTreeWrong = "payload-tree-wrong", Disk, Backoff, "look at the kernel's log; the disk may be failing";
+    /// A read or write below a payload failed.
+    PayloadDisk = "payload-disk", Disk, Backoff, "look at the kernel's log; the disk may be failing";
+    /// Coded bytes could not be fetched.
+    PayloadFetch = "payload-fetch", Network, Backoff, "nothing to do; it goes on where it stopped";
+    /// A read or write past the end of what is there.
+    PayloadPastEnd = "payload-past-end", Disk, Operator, "the slot or file is smaller than the image; look at it";
+    /// Applying was called off.
+    PayloadCancelled = "payload-cancelled", Input, NextCheck, "nothing to do; what was written is used again";
+    /// An image whose size no slot image has.
+    PayloadImageSize = "payload-image-size", Input, Never, "give an image of whole 4096-byte blocks";
+    /// A salt longer than a verity superblock holds.
+    PayloadSaltTooLong = "payload-salt-too-long", Input, Never, "use a salt of at most 256 bytes";
+    /// A history file that cannot be used.
+    PayloadHistoryInvalid = "payload-history-invalid", Input, Operator, "restore the history file, or begin a new one";
+    /// Parameters that no payload can be made with.
+    PayloadParameters = "payload-parameters", Input, Never, "correct the parameters";
+    /// The compressor failed.
+    PayloadCompressor = "payload-compressor", Internal, Operator, "report it with the image's size";
 
     // ---- network
     /// No connection, or no name.
