@@ -14,6 +14,7 @@ use twinroot_trust::time::UnixTime;
 use crate::documents::{Envelope, Snapshot, SnapshotEntry, Timestamp};
 use crate::error::{Error, Result};
 use crate::files;
+use crate::keys::PublicKey;
 use crate::layout::Layout;
 use crate::repository::Repository;
 use crate::ring::Ring;
@@ -202,10 +203,16 @@ impl Repository {
         signing: &Signing<'_>,
     ) -> Result<Vec<u8>> {
         let requirements = self.requirements_of_top_level(role, signing.with_root)?;
+        let public = requirements.iter().flat_map(|one| one.public.iter());
+        let wanted = |id: &String| requirements.iter().any(|one| one.keys.key_ids.contains(id));
+        let candidates: Vec<PublicKey> = public
+            .filter(|(id, _)| wanted(id))
+            .map(|(_, key)| key.clone())
+            .collect();
         for id in requirements.iter().flat_map(|one| &one.keys.key_ids) {
             let signed = envelope.signatures.iter().any(|one| one.key_id == *id);
             if let (false, Some(signer)) = (signed, signing.ring.signer(self.key_name(id))?) {
-                add_signature(&mut envelope, &requirements, role, &*signer)?;
+                add_signature(&mut envelope, &candidates, role, &*signer)?;
             }
         }
         let last = requirements.len().saturating_sub(1);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::documents::{Envelope, RoleKeys};
+use crate::documents::{Delegations, Envelope, RoleKeys};
 use crate::error::{Error, Result};
 use crate::keys::{PublicKey, Signer};
 use crate::repository::Repository;
@@ -95,7 +95,7 @@ impl Repository {
                 self.requirements_of_top_level(role, true)
             }
             delegated => {
-                let delegations = self.coming_delegations()?;
+                let delegations = self.delegations_in_force()?;
                 let Some(delegation) = delegations.role(delegated) else {
                     return Err(Error::damaged(
                         format!("draft {delegated}"),
@@ -109,6 +109,47 @@ impl Repository {
                 }])
             }
         }
+    }
+
+    /// The delegations that the next publication will carry: those of a `targets` draft only once
+    /// it is complete. Until then the published keys decide, so that a key ceremony that takes
+    /// days stops neither releases nor a pause at night.
+    fn delegations_in_force(&self) -> Result<Delegations> {
+        let published = self.published.targets.get("targets");
+        let published = published.and_then(|role| role.document.delegations.clone());
+        match (published, self.draft("targets")?) {
+            (Some(published), Some(draft)) => {
+                let requirements = self.requirements("targets")?;
+                let complete = requirements.iter().all(|one| one.is_met(&draft));
+                if complete {
+                    self.coming_delegations()
+                } else {
+                    Ok(published)
+                }
+            }
+            (Some(published), None) => Ok(published),
+            (None, _) => self.coming_delegations(),
+        }
+    }
+
+    /// Every key whose signature may be of use under a draft, now or once other drafts are complete.
+    fn possible_signers(&self, role: &str) -> Result<Vec<PublicKey>> {
+        let requirements = self.requirements(role)?;
+        let of = |keys: &RoleKeys, public: &BTreeMap<String, PublicKey>| -> Vec<PublicKey> {
+            keys.key_ids
+                .iter()
+                .filter_map(|id| public.get(id).cloned())
+                .collect()
+        };
+        let mut keys: Vec<PublicKey> = requirements
+            .iter()
+            .flat_map(|one| of(&one.keys, &one.public))
+            .collect();
+        let coming = self.coming_delegations()?;
+        if let Some(delegation) = coming.role(role) {
+            keys.extend(of(&delegation.keys, &coming.keys));
+        }
+        Ok(keys)
     }
 
     /// What must sign a top-level role; `with_draft` counts a drafted root in.
@@ -226,15 +267,13 @@ impl Repository {
             ));
         }
         let mut names = Vec::new();
-        for requirement in self.requirements(role)? {
-            for id in requirement.met_by(copy) {
-                let found = copy.signatures.iter().find(|one| one.key_id == id);
-                let bytes = found
-                    .expect("met_by looks at the copy's own signatures")
-                    .bytes
-                    .clone();
-                envelope.sign(id.to_owned(), bytes);
-                names.push(self.key_name(id).to_owned());
+        let message = copy.message();
+        for key in self.possible_signers(role)? {
+            let id = key.id();
+            let found = copy.signatures.iter().find(|one| one.key_id == id);
+            if let Some(signature) = found.filter(|one| key.verifies(&message, &one.bytes)) {
+                names.push(self.key_name(&id).to_owned());
+                envelope.sign(id, signature.bytes.clone());
             }
         }
         if names.is_empty() {
@@ -269,7 +308,7 @@ impl Repository {
         let mut envelope = self
             .draft(role)?
             .ok_or_else(|| Error::DraftMissing(role.into()))?;
-        let key_id = add_signature(&mut envelope, &self.requirements(role)?, role, signer)?;
+        let key_id = add_signature(&mut envelope, &self.possible_signers(role)?, role, signer)?;
         self.save_draft(role, &envelope)?;
         Ok(self.key_name(&key_id).to_owned())
     }
@@ -282,7 +321,7 @@ impl Repository {
 /// [`Error::SignatureUseless`], [`Error::SignerFailed`].
 pub fn add_signature(
     envelope: &mut Envelope,
-    requirements: &[Requirement],
+    candidates: &[PublicKey],
     role: &str,
     signer: &dyn Signer,
 ) -> Result<String> {
@@ -290,27 +329,17 @@ pub fn add_signature(
         draft: role.into(),
         signer: signer.describe(),
     };
-    let candidates: Vec<&PublicKey> = requirements
-        .iter()
-        .flat_map(|requirement| {
-            requirement
-                .keys
-                .key_ids
-                .iter()
-                .filter_map(|id| requirement.public.get(id))
-        })
-        .collect();
     // A key that is known not to belong here is not asked: it may cost somebody a PIN or a touch.
     if signer
         .public()
-        .is_some_and(|public| !candidates.contains(&public))
+        .is_some_and(|public| !candidates.contains(public))
     {
         return Err(useless());
     }
     let message = envelope.message();
     let bytes = signer.sign(&message)?;
     let key = candidates
-        .into_iter()
+        .iter()
         .find(|key| key.verifies(&message, &bytes))
         .ok_or_else(useless)?;
     let key_id = key.id();

@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use twinroot_payload::io::{Fault, FaultKind, ReadAt};
-use twinroot_payload::verity::{self, TreeShape};
+use twinroot_payload::verity::{self, Superblock, TreeShape};
 use twinroot_trust::digest::Digest;
 
 use crate::error::{Error, Result};
@@ -78,15 +78,22 @@ impl ReadAt for ImageFile {
     }
 }
 
+/// What the superblock of a tree file states. Its UUID may be any: node and manifest do not use it.
+///
+/// # Errors
+/// [`Error::InputFile`] when the file does not start with a superblock of the kind we sign for.
+fn superblock(tree: &ImageFile) -> Result<Superblock> {
+    let mut block = [0; verity::BLOCK];
+    tree.read_at(0, &mut block)
+        .map_err(|cause| tree.wrong(cause.message))?;
+    let why = "it does not start with a verity superblock for SHA-256 and blocks of 4096 bytes";
+    Superblock::decode(&block).ok_or_else(|| tree.wrong(why))
+}
+
 /// The salt that a tree file states. Only a hint for the publisher: it is signed later, in the
 /// manifest, and the whole tree is compared.
 pub(crate) fn salt_of_tree(tree: &ImageFile) -> Result<Vec<u8>> {
-    match verity::claimed_root(tree).map_err(|cause| tree.wrong(cause))? {
-        Some(claim) => Ok(claim.salt),
-        None => {
-            Err(tree.wrong("it does not start with a verity superblock and a whole root block"))
-        }
-    }
+    Ok(superblock(tree)?.salt)
 }
 
 /// Compares a tree that was built elsewhere with what we compute from the image.
@@ -96,14 +103,27 @@ pub(crate) fn check_tree(
     salt: &[u8],
     computed: &Digest,
 ) -> Result<()> {
-    if let Some(claim) = verity::claimed_root(tree).map_err(|cause| tree.wrong(cause))?
-        && claim.root_hash != *computed.as_bytes()
-    {
-        return Err(Error::RootHashMismatch {
-            what: tree.path().display().to_string(),
-            found: Digest::from_bytes(claim.root_hash).to_string(),
-            computed: computed.to_string(),
-        });
+    let stated = superblock(tree)?;
+    if stated.data_blocks != shape.data_blocks() {
+        let blocks = shape.data_blocks();
+        return Err(tree.wrong(format!(
+            "it is a tree over {} blocks, the image has {blocks}",
+            stated.data_blocks
+        )));
+    }
+    // An image of one block has no tree: its root hash is that of the block.
+    if let Some(offset) = shape.root_offset() {
+        let mut block = [0; verity::BLOCK];
+        tree.read_at(offset, &mut block)
+            .map_err(|cause| tree.wrong(cause.message))?;
+        let found = Digest::from_bytes(verity::block_hash(&stated.salt, &block));
+        if found != *computed {
+            return Err(Error::RootHashMismatch {
+                what: tree.path().display().to_string(),
+                found: found.to_string(),
+                computed: computed.to_string(),
+            });
+        }
     }
     verity::check_stored_tree(tree, shape, salt, computed.as_bytes(), None)
         .map_err(|cause| tree.wrong(format!("it is not the tree of this image: {cause}")))

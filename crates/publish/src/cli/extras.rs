@@ -10,7 +10,7 @@ use twinroot_publish::settings::Settings;
 
 use super::Context;
 use super::args::{Args, CompletionsArgs, ManArgs, ServeArgs};
-use super::output::Output;
+use super::output::{Output, say};
 
 /// Serves until the process is ended. Takes no lock: publishing goes on beside it.
 pub(super) fn serve(context: &Context, args: &ServeArgs) -> Result<Output> {
@@ -21,15 +21,12 @@ pub(super) fn serve(context: &Context, args: &ServeArgs) -> Result<Output> {
         Server::start(&root, &args.addr).map_err(|cause| Error::io("serve", &root, cause))?;
     let (metadata, targets) = (server.metadata_url(), server.targets_url());
     if context.common.json {
-        println!(
-            "{}",
-            json!({ "url": server.url(), "metadata": metadata, "targets": targets })
-        );
+        say(&json!({ "url": server.url(), "metadata": metadata, "targets": targets }).to_string());
     } else {
-        println!(
+        say(&format!(
             "serving {}\n  metadata {metadata}\n  targets  {targets}",
             root.display()
-        );
+        ));
     }
     server.wait();
     Ok(Output::new("", &json!({})))

@@ -1,5 +1,6 @@
 //! Words for people, JSON for programs, one line with a stable code for refusals.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use serde::Serialize;
@@ -33,12 +34,24 @@ impl Output {
 
     pub(crate) fn print(self, as_json: bool) -> ExitCode {
         match as_json {
-            true => println!("{:#}", self.json),
+            true => say(&format!("{:#}", self.json)),
             false if self.words.is_empty() => {}
-            false => println!("{}", self.words.trim_end()),
+            false => say(self.words.trim_end()),
         }
         self.found
             .map_or(ExitCode::SUCCESS, |code| ExitCode::from(code.exit_code()))
+    }
+}
+
+/// A line on standard output. A reader that has seen enough (`| head`) is no failure of ours: what
+/// was to be done is done.
+pub(crate) fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let printed = writeln!(out, "{text}").and_then(|()| out.flush());
+    if let Err(cause) = printed
+        && cause.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        eprintln!("twinroot-publish: standard output: {cause}");
     }
 }
 
@@ -46,10 +59,10 @@ impl Output {
 pub(crate) fn print_error(error: &Error, as_json: bool) -> ExitCode {
     let (code, remedy) = (error.code(), error.remedy());
     match as_json {
-        true => println!(
+        true => say(&format!(
             "{:#}",
             json!({ "error": { "code": code.as_str(), "message": error.to_string(), "remedy": remedy } })
-        ),
+        )),
         false => eprintln!("twinroot-publish: {error}; {remedy} [{code}]"),
     }
     ExitCode::from(code.exit_code())
