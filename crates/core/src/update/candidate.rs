@@ -1,6 +1,7 @@
 //! A verified release as the state machine sees it, and the proof that a slot holds it.
 
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use twinroot_trust::digest::Digest;
@@ -14,13 +15,13 @@ use crate::slot::SlotName;
 /// A release whose signatures were checked in this run of the program. Nothing else can be staged:
 /// the only way in is [`Verified`], which only `trust` makes.
 #[derive(Debug, Clone)]
-pub struct Candidate(Verified<Release>);
+pub struct Candidate(Arc<Verified<Release>>);
 
 impl Candidate {
     /// Takes what `trust` has verified.
     #[must_use]
-    pub const fn new(release: Verified<Release>) -> Self {
-        Self(release)
+    pub fn new(release: Verified<Release>) -> Self {
+        Self(Arc::new(release))
     }
 
     /// The signed description.

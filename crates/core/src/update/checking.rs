@@ -96,7 +96,7 @@ fn could_not_look(ctx: &Ctx<'_>, proven: &Proven, failure: &Failure) -> Transiti
         Some(_) | None => {
             let mut transition = back(ctx, proven);
             if let Phase::Activated { reason, .. } = &mut transition.next.phase {
-                *reason = waits_for(ctx, &failure);
+                *reason = waits_for(ctx, failure);
             }
             transition.refuse(failure.clone())
         }

@@ -1,0 +1,92 @@
+//! The history: one small JSON document a line, numbered, kept in the store. What was ignored is in
+//! it too, so that nothing happens without a trace.
+
+use serde::{Deserialize, Serialize};
+use twinroot_core::facts::Facts;
+use twinroot_core::update::{Note, SavedRelease};
+use twinroot_ports::{Code, Failure, Outcome, Ports, Store};
+use twinroot_trust::time::UnixTime;
+
+use crate::observer::Totals;
+
+/// Folder of the history in the store.
+const FOLDER: &str = "history";
+
+/// Lines that are kept: at a release a week with a dozen lines each, more than a year and a half.
+const KEPT: usize = 1000;
+
+/// One line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct HistoryLine {
+    /// Rises by one.
+    pub number: u64,
+    /// When, by the system clock.
+    pub at: UnixTime,
+    /// In which boot.
+    pub boot: String,
+    /// The version that ran.
+    pub running: String,
+    /// What ended: `staged`, `activated`, `committed`, `rolled-back`, `denied`, ….
+    pub what: String,
+    /// The release it was about.
+    pub release: Option<SavedRelease>,
+    /// One sentence.
+    pub detail: String,
+    /// Bytes fetched in this run of the program until then.
+    pub fetched: u64,
+    /// Bytes written to a slot in this run of the program until then.
+    pub written: u64,
+}
+
+/// Appends a line.
+pub(crate) fn append(ports: Ports<'_>, note: &Note, facts: &Facts, totals: Totals) -> Outcome<()> {
+    let names = ports.store.list(FOLDER)?;
+    let number = names.iter().filter_map(|n| number_of(n)).max().unwrap_or(0) + 1;
+    let line = HistoryLine {
+        number,
+        at: ports.clock.now().wall,
+        boot: facts.system().boot_id.clone(),
+        running: facts.system().version.to_string(),
+        what: note.what.to_owned(),
+        release: note.release.clone(),
+        detail: note.detail.clone(),
+        fetched: totals.fetched,
+        written: totals.written,
+    };
+    let name = format!("{FOLDER}/{number:08}.json");
+    let bytes = serde_json::to_vec(&line)
+        .map_err(|e| Failure::new(Code::Internal, name.clone(), e.to_string()))?;
+    ports.store.write(&name, &bytes)?;
+    if names.len() >= KEPT
+        && let Some(oldest) = names.first()
+    {
+        ports.store.remove(&full(oldest))?;
+    }
+    Ok(())
+}
+
+fn full(name: &str) -> String {
+    if name.contains('/') { name.to_owned() } else { format!("{FOLDER}/{name}") }
+}
+
+fn number_of(name: &str) -> Option<u64> {
+    name.rsplit('/').next()?.strip_suffix(".json")?.parse().ok()
+}
+
+/// All lines, oldest first. A damaged line is left out.
+///
+/// # Errors
+/// What the store says.
+pub fn history(store: &dyn Store) -> Outcome<Vec<HistoryLine>> {
+    let mut lines = Vec::new();
+    for name in store.list(FOLDER)? {
+        if let Some(bytes) = store.read(&full(&name))?
+            && let Ok(line) = serde_json::from_slice::<HistoryLine>(&bytes)
+        {
+            lines.push(line);
+        }
+    }
+    lines.sort_by_key(|line| line.number);
+    Ok(lines)
+}
