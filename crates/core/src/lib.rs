@@ -26,6 +26,7 @@ pub mod error;
 pub mod facts;
 pub mod health;
 pub mod records;
+pub mod layout;
 pub mod rollout;
 pub mod slot;
 pub mod text;
