@@ -4,6 +4,7 @@
 //! length and digests that such a document names for a file. Both end in [`admit`].
 
 use alloc::collections::BTreeSet;
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::ops::Deref;
@@ -62,8 +63,9 @@ impl Envelope {
     /// Reads `{"signed": …, "signatures": […]}` (TUF 1.0.34 section 4.2).
     ///
     /// # Errors
-    /// If it is not strict JSON of that shape. A signature that makes no sense is no error; it
-    /// is empty and will not count.
+    /// If it is not strict JSON of that shape, or one key id stands twice in `signatures`, which
+    /// section 4.2 forbids. A signature that makes no sense is no error; it is empty and will not
+    /// count.
     pub fn read(role: &str, bytes: &[u8]) -> Result<Self, TufError> {
         let tree = parse(bytes).map_err(|cause| TufError::NotJson {
             role: role.into(),
@@ -82,6 +84,13 @@ impl Envelope {
         let Some(Value::Array(entries)) = envelope.remove("signatures") else {
             return Err(malformed("`signatures` must be a list"));
         };
+        let signatures: Vec<_> = entries.iter().filter_map(signature).collect();
+        let mut seen = BTreeSet::new();
+        if let Some((keyid, _)) = signatures.iter().find(|(keyid, _)| !seen.insert(keyid)) {
+            return Err(malformed(&format!(
+                "two signatures bear the key id {keyid}"
+            )));
+        }
         let signed = Value::Object(signed);
         let canonical = canonical(&signed);
         let Value::Object(signed) = signed else {
@@ -90,7 +99,7 @@ impl Envelope {
         Ok(Self {
             signed,
             canonical,
-            signatures: entries.iter().filter_map(signature).collect(),
+            signatures,
         })
     }
 
@@ -101,16 +110,10 @@ impl Envelope {
 
     /// How many distinct keys of `keys` have signed.
     ///
-    /// Keys count by their bytes, not by their ids: one key under two ids is one signer. Of
-    /// several signatures under one id only the first is looked at (section 4.2: ids in
-    /// `signatures` are unique), so that repeating a signature buys neither counts nor time.
+    /// Keys count by their bytes, not by their ids: one key under two ids is one signer.
     pub fn signers(&self, keys: &RoleKeys) -> usize {
-        let mut seen = BTreeSet::new();
         let mut signers = BTreeSet::new();
         for (keyid, signature) in &self.signatures {
-            if !seen.insert(keyid) {
-                continue;
-            }
             let Some(key) = keys.get(keyid) else { continue };
             if key.verifies(&self.canonical, signature) {
                 signers.extend(key.identity());
