@@ -162,6 +162,55 @@ fn spread<T: Send>(
         .collect())
 }
 
+/// A payload as it was made, with what it was made from.
+struct Made {
+    target: Disk,
+    layout: Layout,
+    index: Vec<u8>,
+    file_bytes: u64,
+}
+
+impl Made {
+    /// Codes `target` and writes the payload and a note of its sizes and digests.
+    fn make(
+        before: &Layout,
+        target: Disk,
+        path: &str,
+        threads: usize,
+        params: &Params,
+    ) -> Outcomes<Self> {
+        let layout = Layout::make(&target, &SALT, Some(before.history()), params)?;
+        let coded: Vec<CodedSegment> = spread(
+            threads,
+            layout.segments().len(),
+            |compressor, n| Ok(compressor.segment(&layout, n, &target)?),
+            params.level,
+        )?;
+        let metas: Vec<_> = coded.iter().map(|segment| segment.meta).collect();
+        let index = layout.finish(&metas)?;
+        let mut at = index.len() as u64;
+        let file = create(path, at)?;
+        file.write_at(0, &index)?;
+        for segment in coded {
+            file.write_at(at, &segment.bytes)?;
+            at += segment.bytes.len() as u64;
+        }
+        let (image, root) = (ReadAt::len(&target)?, hex(layout.root_hash()));
+        let meta = format!(
+            "{image}\n{root}\n{at}\n{}\n{}\n",
+            index.len(),
+            hex(&sha256(&index))
+        );
+        fs::write(format!("{path}.meta"), meta)?;
+        Ok(Self {
+            target,
+            layout,
+            index,
+            file_bytes: at,
+        })
+    }
+}
+
 fn sizes(
     base: &str,
     target: &str,
@@ -174,31 +223,9 @@ fn sizes(
         level,
         ..Params::default()
     };
-    let (base, target) = (open(base)?, open(target)?);
+    let base = open(base)?;
     let before = Layout::make(&base, &SALT, None, &params)?;
-    let layout = Layout::make(&target, &SALT, Some(before.history()), &params)?;
-    let coded: Vec<CodedSegment> = spread(
-        threads,
-        layout.segments().len(),
-        |compressor, n| Ok(compressor.segment(&layout, n, &target)?),
-        level,
-    )?;
-    let metas: Vec<_> = coded.iter().map(|segment| segment.meta).collect();
-    let index = layout.finish(&metas)?;
-    let mut file = index.clone();
-    coded
-        .iter()
-        .for_each(|segment| file.extend_from_slice(&segment.bytes));
-    fs::write(payload, &file)?;
-    let meta = format!(
-        "{}\n{}\n{}\n{}\n{}\n",
-        ReadAt::len(&target)?,
-        hex(layout.root_hash()),
-        file.len(),
-        index.len(),
-        hex(&sha256(&index))
-    );
-    fs::write(format!("{payload}.meta"), meta)?;
+    let made = Made::make(&before, open(target)?, payload, threads, &params)?;
     let shape = TreeShape::for_size(ReadAt::len(&base)?)?;
     let tree = write_tree(
         &format!("{payload}.base-tree"),
@@ -206,30 +233,39 @@ fn sizes(
         shape,
         before.root_hash(),
     )?;
-
-    let image_bytes = ReadAt::len(&target)?;
-    let (root_hash, file_bytes) = (*layout.root_hash(), file.len() as u64);
-    let read = Index::open(
-        &index,
-        &Expect {
-            image_bytes,
-            root_hash,
-            file_bytes,
-        },
-    )?;
-    let leaves = TreeLeaves::new(&tree, shape);
-    let table = ReuseTable::build(Base::with_tree(&base, leaves), &read, TABLE_BYTES);
-    let figures = Plan::make(&read, Some(&table), TargetScan::Nothing)?.figures();
-    let missing = missing_blocks(&base, &target)?;
-    let bar = grouped(&target, &missing, threads, level)?;
-    let moved = figures.fetch + index.len() as u64;
+    let missing = missing_blocks(&base, &made.target)?;
+    let bar = grouped(&made.target, &missing, threads, level)?;
     println!("missing blocks              {:>12}", missing.len());
     println!("missing, level {level}, 4 MiB      {bar:>12}");
-    println!(
-        "reuse: fetched with index   {moved:>12}  {:.4} of that",
-        moved as f64 / bar as f64
-    );
-    println!("  of it index               {:>12}", index.len());
+    report(
+        &made,
+        Base::with_tree(&base, TreeLeaves::new(&tree, shape)),
+        bar,
+    )?;
+    if stream {
+        let mut whole = vec![0; ReadAt::len(&made.target)? as usize];
+        ReadAt::read_at(&made.target, 0, &mut whole)?;
+        let whole = compressed(&whole, level)?;
+        let ratio = made.file_bytes as f64 / whole as f64;
+        println!("one zstd stream             {whole:>12}  full payload is {ratio:.4} of it");
+    }
+    Ok(())
+}
+
+/// Plans the way from the base and prints what it fetches.
+fn report(made: &Made, base: Base<'_>, bar: usize) -> Outcomes<()> {
+    let expect = Expect {
+        image_bytes: ReadAt::len(&made.target)?,
+        root_hash: *made.layout.root_hash(),
+        file_bytes: made.file_bytes,
+    };
+    let read = Index::open(&made.index, &expect)?;
+    let table = ReuseTable::build(base, &read, TABLE_BYTES);
+    let figures = Plan::make(&read, Some(&table), TargetScan::Nothing)?.figures();
+    let moved = figures.fetch + made.index.len() as u64;
+    let ratio = moved as f64 / bar as f64;
+    println!("reuse: fetched with index   {moved:>12}  {ratio:.4} of that");
+    println!("  of it index               {:>12}", made.index.len());
     println!(
         "  of it runs                {:>12}",
         read.header().runs_bytes
@@ -238,14 +274,7 @@ fn sizes(
         "  segments, requests        {:>12}, {}",
         figures.segments, figures.requests
     );
-    println!("full payload                {:>12}", file.len());
-    if stream {
-        let mut whole = vec![0; image_bytes as usize];
-        ReadAt::read_at(&target, 0, &mut whole)?;
-        let whole = compressed(&whole, level)?;
-        let ratio = file.len() as f64 / whole as f64;
-        println!("one zstd stream             {whole:>12}  full payload is {ratio:.4} of it");
-    }
+    println!("full payload                {:>12}", made.file_bytes);
     Ok(())
 }
 

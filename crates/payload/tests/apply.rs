@@ -85,6 +85,29 @@ fn a_node_one_release_behind_fetches_only_the_new_blocks_in_one_request() {
 }
 
 #[test]
+fn a_node_two_releases_behind_fetches_what_both_brought_in_one_request() {
+    let first: Vec<u64> = (1..=60).collect();
+    let second = next_release(&first, &[(7, 101), (20, 103), (21, 105)], 0);
+    let third = next_release(&second, &[(30, 107), (20, 109)], 0);
+    let (oldest, older) = (image(&first), image(&second));
+    let history = encode(&oldest, None, &params(4)).encoded.history;
+    let history = encode(&older, Some(&history), &params(4)).encoded.history;
+    let payload = encode(&image(&third), Some(&history), &params(4));
+    let budget = Budget::endless();
+    // The new blocks are one segment; those of the release between another.
+    for (base, segments) in [(&older, 1), (&oldest, 2)] {
+        let (data, tree) = empty_slot(&payload, &budget);
+        let from = From::Hashed(base);
+        let report = apply(&payload, from, &payload.file, &data, &tree).unwrap();
+        assert!(data.bytes() == image(&third));
+        assert_eq!(
+            (report.planned.segments, report.planned.requests),
+            (segments, 1)
+        );
+    }
+}
+
+#[test]
 fn a_base_with_another_salt_serves_as_well() {
     let old: Vec<u64> = (1..=30).collect();
     let new = next_release(&old, &[(3, 101)], 1);

@@ -5,6 +5,7 @@
 mod common;
 
 use common::{Budget, From, Payload, SALT, apply, block, empty_slot, encode, image, params};
+use proptest::prelude::*;
 use twinroot_payload::Error;
 use twinroot_payload::encode::{Compressor, History, Layout, Params, SegmentMeta};
 use twinroot_payload::index::{Coding, Expect, INDEX_MAX, Index, load};
@@ -502,5 +503,25 @@ fn every_code_is_in_the_list_of_codes_once() {
     ];
     for error in samples {
         assert!(codes.contains(&error.code()));
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_at_all_make_a_parser_panic(
+        mut bytes in prop::collection::vec(any::<u8>(), 0..600),
+        dress in 0..3,
+    ) {
+        let payload = encode(&image(&[1, 0, 2]), None, &params(2));
+        if dress > 0 {
+            // The header of a real payload, then anything; else hardly a byte would be parsed.
+            let keep = if dress == 1 { 128 } else { 200 };
+            bytes.splice(0..bytes.len().min(keep), payload.file[..keep].iter().copied());
+            bytes.resize(payload.encoded.index_bytes as usize, 7);
+        }
+        let _ = Index::open(&bytes, &payload.expect());
+        let _ = History::decode(&bytes);
+        bytes.resize(2 * BLOCK, 0);
+        let _ = claimed_root(&bytes);
     }
 }
