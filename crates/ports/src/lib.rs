@@ -16,7 +16,7 @@ pub use twinroot_core::error::{Code, Failure};
 use twinroot_core::facts::{LoaderObserved, Now, SlotObserved, SystemObserved};
 use twinroot_core::health::{Check, CheckResult};
 use twinroot_core::slot::{BootedSlot, InactiveSlot, Part, SlotName};
-pub use twinroot_payload::io::{Fault, ReadAt, WriteAt};
+pub use twinroot_payload::io::{Fault, ReadAt, ReadWriteAt, WriteAt};
 use twinroot_trust::digest::Digest;
 use twinroot_trust::version::Version;
 
@@ -56,7 +56,7 @@ pub trait Store: Debug + Send + Sync {
 /// One partition of the inactive slot, open for writing. `write_at` may be cached; only `flush`
 /// makes writes durable, and a failed flush is reported once and never retried as if it had worked
 /// (kernels drop the dirty pages): the staging starts again.
-pub trait SlotWriter: ReadAt + WriteAt + Debug {
+pub trait SlotWriter: ReadWriteAt + Debug {
     /// Makes the following reads come from the medium, not from the cache.
     fn drop_caches(&self) -> Result<(), Fault>;
 }

@@ -109,7 +109,9 @@ fn rollout_policy(
         Err(failure) => return Err(failure),
     }
     let identity = &agent.options.policy.identity;
-    let Some(target) = release::rollout_target(flow.trusted(), identity) else {
+    let found = release::rollout_target(flow.trusted(), identity)
+        .map_err(|e| Failure::from_code(e.code(), release::ROLLOUT_ROLE, e.to_string()))?;
+    let Some(target) = found else {
         return Ok(None);
     };
     let path = target.published_path(flow.trusted().root().consistent_snapshot);

@@ -81,7 +81,7 @@ fn repair(agent: &Agent<'_>, target: &Target<'_>, round: u32) -> Outcome<()> {
     agent.counters.add(Totals { fetched: bytes.len() as u64, ..Totals::default() });
     let index = Index::open(&bytes, &target.expect()).map_err(|e| coded(source.path, &e))?;
     let leaves =
-        twinroot_payload::verity::TreeLeaves::new(&*target.tree, target.shape.clone());
+        twinroot_payload::verity::TreeLeaves::new(&*target.tree, target.shape);
     let named = if round == 0 {
         Plan::repair(&index, &leaves, target.salt()).map_err(|e| coded(source.path, &e))?
     } else {

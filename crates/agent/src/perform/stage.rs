@@ -84,7 +84,7 @@ impl<'a> Target<'a> {
 
     pub(super) fn goal(&self) -> finish::Goal<'_> {
         let root_hash = *self.candidate.root_hash().as_bytes();
-        finish::Goal { shape: self.shape.clone(), salt: self.salt(), root_hash }
+        finish::Goal { shape: self.shape, salt: self.salt(), root_hash }
     }
 
     /// Fetches and checks the payload's index.
@@ -160,7 +160,7 @@ impl BaseSlot {
     /// index; else the base is hashed once.
     pub(crate) fn table<'b>(&'b self, index: &Index<'_>, salt: &'b [u8]) -> ReuseTable<'b> {
         let base = if self.salt == salt {
-            Base::with_tree(&*self.data, TreeLeaves::new(&*self.tree, self.shape.clone()))
+            Base::with_tree(&*self.data, TreeLeaves::new(&*self.tree, self.shape))
         } else {
             Base::to_hash(&*self.data, self.shape.data_blocks(), salt)
         };

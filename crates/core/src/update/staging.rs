@@ -196,14 +196,16 @@ fn failed(ctx: &Ctx<'_>, candidate: &Candidate, failure: Failure, progress: u64)
         ctx.idle(reason)
     };
     transition.next.attempts = attempts;
-    let transition = transition.persist(ctx).note(
-        "failed",
-        Some(candidate.saved()),
-        failure.to_string(),
-    );
+    let transition =
+        transition
+            .persist(ctx)
+            .note("failed", Some(candidate.saved()), failure.to_string());
     // An entry of an earlier run may stand for a slot that no longer holds what it boots.
     let root = candidate.root_hash();
-    let armed = ctx.facts.other_entries().find(|entry| entry.root_hash == root);
+    let armed = ctx
+        .facts
+        .other_entries()
+        .find(|entry| entry.root_hash == root);
     let transition = match armed {
         Some(entry) => transition.then(Effect::Retire(entry.stem.clone())),
         None => transition,
