@@ -44,7 +44,9 @@ pub struct Agent<'a> {
 
 impl std::fmt::Debug for Agent<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Agent").field("phase", &self.state.phase.name()).finish_non_exhaustive()
+        f.debug_struct("Agent")
+            .field("phase", &self.state.phase.name())
+            .finish_non_exhaustive()
     }
 }
 
@@ -116,10 +118,7 @@ impl<'a> Agent<'a> {
     ///
     /// # Errors
     /// As [`Agent::handle`].
-    pub fn settle(
-        &mut self,
-        wait: &mut dyn FnMut(Duration) -> bool,
-    ) -> Outcome<Option<Failure>> {
+    pub fn settle(&mut self, wait: &mut dyn FnMut(Duration) -> bool) -> Outcome<Option<Failure>> {
         let mut refused = None;
         while !self.rebooting && !self.state.phase.is_at_rest() {
             if !wait(ROUND) {
@@ -134,7 +133,14 @@ impl<'a> Agent<'a> {
         self.facts = observe::facts(&self.ports)?;
         let now = self.ports.clock.now();
         let policy = &self.options.policy;
-        Ok(update::step(&self.state, &self.records, &self.facts, event, now, policy))
+        Ok(update::step(
+            &self.state,
+            &self.records,
+            &self.facts,
+            event,
+            now,
+            policy,
+        ))
     }
 
     /// Carries out a transition and all that follow from it.
@@ -158,7 +164,11 @@ impl<'a> Agent<'a> {
         events: &mut VecDeque<Event>,
         refused: &mut Option<Failure>,
     ) {
-        let Transition { next, effects, refused: refusal } = transition;
+        let Transition {
+            next,
+            effects,
+            refused: refusal,
+        } = transition;
         self.state = next;
         if refusal.is_some() {
             *refused = refusal;
@@ -171,7 +181,11 @@ impl<'a> Agent<'a> {
                 Ok(event) => events.extend(event),
                 Err(Failed { failure, progress }) => {
                     *refused = Some(failure.clone());
-                    events.push_back(Event::Failed { effect: kind, failure, progress });
+                    events.push_back(Event::Failed {
+                        effect: kind,
+                        failure,
+                        progress,
+                    });
                     return;
                 }
             }
@@ -231,7 +245,9 @@ impl<'a> Agent<'a> {
     }
 
     pub(crate) fn change_records(&mut self, change: &RecordChange) -> Outcome<()> {
-        self.records = self.recorder.change(self.ports.store, &self.records, change)?;
+        self.records = self
+            .recorder
+            .change(self.ports.store, &self.records, change)?;
         Ok(())
     }
 
@@ -271,6 +287,9 @@ impl<'a> Agent<'a> {
     /// Whether the phase is one in which a slot runs on probation.
     #[must_use]
     pub const fn on_trial(&self) -> bool {
-        matches!(self.state.phase, Phase::Trial { .. } | Phase::Blessing { .. })
+        matches!(
+            self.state.phase,
+            Phase::Trial { .. } | Phase::Blessing { .. }
+        )
     }
 }

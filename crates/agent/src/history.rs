@@ -67,7 +67,11 @@ pub(crate) fn append(ports: Ports<'_>, note: &Note, facts: &Facts, totals: Total
 }
 
 fn full(name: &str) -> String {
-    if name.contains('/') { name.to_owned() } else { format!("{FOLDER}/{name}") }
+    if name.contains('/') {
+        name.to_owned()
+    } else {
+        format!("{FOLDER}/{name}")
+    }
 }
 
 fn number_of(name: &str) -> Option<u64> {

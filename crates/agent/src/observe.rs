@@ -10,7 +10,14 @@ use twinroot_ports::{Outcome, Ports};
 /// What a port cannot see, and `boot-facts-contradict` where they disagree.
 pub(crate) fn facts(ports: &Ports<'_>) -> Outcome<Facts> {
     let system = ports.system.observe()?;
-    let slots = [ports.disk.observe(SlotName::A)?, ports.disk.observe(SlotName::B)?];
+    let slots = [
+        ports.disk.observe(SlotName::A)?,
+        ports.disk.observe(SlotName::B)?,
+    ];
     let loader = ports.bootloader.observe()?;
-    Facts::establish(Observed { system, slots, loader })
+    Facts::establish(Observed {
+        system,
+        slots,
+        loader,
+    })
 }

@@ -20,7 +20,10 @@ struct Slot {
 }
 
 impl Slot {
-    fn load<T: DeserializeOwned>(store: &dyn Store, name: &'static str) -> Outcome<(Self, Option<T>)> {
+    fn load<T: DeserializeOwned>(
+        store: &dyn Store,
+        name: &'static str,
+    ) -> Outcome<(Self, Option<T>)> {
         let mut copies = Vec::new();
         for copy in envelope::copies(name) {
             copies.push(store.read(&copy)?);
@@ -57,7 +60,15 @@ impl Recorder {
         let (records, found) = Slot::load::<Records>(store, RECORDS)?;
         let (state, saved) = Slot::load::<Saved>(store, STATE)?;
         let damaged = found.is_none() && store.read(&envelope::copies(RECORDS)[0])?.is_some();
-        Ok((Self { records, state, damaged }, found.unwrap_or_default(), saved))
+        Ok((
+            Self {
+                records,
+                state,
+                damaged,
+            },
+            found.unwrap_or_default(),
+            saved,
+        ))
     }
 
     /// Both copies of the records were there and neither could be read.
@@ -66,7 +77,9 @@ impl Recorder {
     }
 
     pub(crate) fn save_state(&mut self, store: &dyn Store, saved: &Saved) -> Outcome<()> {
-        self.state.save(store, saved).map_err(|f| about("the saved state", f))
+        self.state
+            .save(store, saved)
+            .map_err(|f| about("the saved state", f))
     }
 
     /// Applies a change and writes the result, unless it changes nothing.
@@ -78,7 +91,9 @@ impl Recorder {
     ) -> Outcome<Records> {
         let changed = records.clone().with(change);
         if changed != *records {
-            self.records.save(store, &changed).map_err(|f| about("the records", f))?;
+            self.records
+                .save(store, &changed)
+                .map_err(|f| about("the records", f))?;
         }
         Ok(changed)
     }
@@ -86,7 +101,10 @@ impl Recorder {
 
 fn about(what: &str, failure: Failure) -> Failure {
     match failure.code {
-        Code::FileIo => Failure { subject: format!("{what} ({})", failure.subject), ..failure },
+        Code::FileIo => Failure {
+            subject: format!("{what} ({})", failure.subject),
+            ..failure
+        },
         _ => failure,
     }
 }

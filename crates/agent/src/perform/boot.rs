@@ -21,7 +21,9 @@ pub(super) fn arm(ports: Ports<'_>, proven: &Proven, mode: ArmMode) -> Outcome<(
         ArmMode::Counted { tries } => Arming::Counted { tries },
         ArmMode::OneShot { tries } => Arming::OneShot { tries },
     };
-    ports.bootloader.arm(candidate.version(), &candidate.uki().digest(), how)
+    ports
+        .bootloader
+        .arm(candidate.version(), &candidate.uki().digest(), how)
 }
 
 pub(super) fn ask_gate(ports: Ports<'_>) -> Result<Event, Failure> {

@@ -19,7 +19,9 @@ pub(super) fn run(
     let verdict = match purpose {
         HealthPurpose::Trial => {
             let rules = rules(agent.options.health, candidate);
-            let judge = agent.judge.get_or_insert_with(|| Judge::new(&checks, &[], rules));
+            let judge = agent
+                .judge
+                .get_or_insert_with(|| Judge::new(&checks, &[], rules));
             judge.observe(&results, at);
             words(judge.verdict(at))
         }
@@ -32,7 +34,10 @@ pub(super) fn run(
 /// The publisher may ask for a longer probation than the owner, never for a shorter one.
 fn rules(own: Rules, candidate: Option<&Candidate>) -> Rules {
     let asked = candidate.and_then(|c| c.manifest().probation);
-    Rules { probation: asked.map_or(own.probation, |p| p.max(own.probation)), ..own }
+    Rules {
+        probation: asked.map_or(own.probation, |p| p.max(own.probation)),
+        ..own
+    }
 }
 
 /// What one round says: everything required passes, or the first that does not. A remote endpoint
@@ -49,7 +54,10 @@ fn now(checks: &[Check], results: &[twinroot_core::health::CheckResult]) -> Heal
             | CheckOutcome::Unreachable
             | CheckOutcome::NotRun => {
                 let detail = result.map_or("it gave no result", |r| r.detail.as_str());
-                return HealthVerdict::Bad { check: check.name.clone(), detail: detail.to_owned() };
+                return HealthVerdict::Bad {
+                    check: check.name.clone(),
+                    detail: detail.to_owned(),
+                };
             }
         }
     }

@@ -45,7 +45,11 @@ pub(super) fn refresh(agent: &mut Agent<'_>, facts: &Facts) -> Outcome<Checked> 
     // clock alone proves nothing, so it can only lower it.
     let released = listed.iter().map(|l| l.candidate.manifest().released).max();
     let evidence = released.unwrap_or(facts.system().built).min(now);
-    Ok(Checked { listed, unreadable, evidence })
+    Ok(Checked {
+        listed,
+        unreadable,
+        evidence,
+    })
 }
 
 /// The time to judge expiry by. A clock that cannot be right installs nothing.
@@ -66,13 +70,19 @@ fn trusted_now(agent: &Agent<'_>, facts: &Facts) -> Outcome<UnixTime> {
 /// a refusal stays stored: roles persist one by one.
 fn drive(ports: Ports<'_>, flow: &mut Workflow) -> Outcome<Flowed> {
     loop {
-        match flow.next_action().map_err(|e| refused("the repository", &e))? {
+        match flow
+            .next_action()
+            .map_err(|e| refused("the repository", &e))?
+        {
             Action::Load { file } => {
                 let bytes = ports.store.read(&stored(&file))?;
                 let answer = bytes.as_deref().map_or(Answer::Missing, Answer::Bytes);
-                flow.answer(answer).map_err(|e| refused(&format!("stored {file}"), &e))?;
+                flow.answer(answer)
+                    .map_err(|e| refused(&format!("stored {file}"), &e))?;
             }
-            Action::Fetch { path, max_length, .. } => {
+            Action::Fetch {
+                path, max_length, ..
+            } => {
                 let bytes = ports.fetch.metadata(&path, max_length)?;
                 let answer = bytes.as_deref().map_or(Answer::Missing, Answer::Bytes);
                 flow.answer(answer).map_err(|e| refused(&path, &e))?;
@@ -124,7 +134,11 @@ fn rollout_policy(
 
 fn whole_target(ports: Ports<'_>, path: &str, length: u64) -> Outcome<Vec<u8>> {
     ports.fetch.target(path, length)?.ok_or_else(|| {
-        Failure::new(Code::TargetNotFound, path, "it is listed, but the repository lacks it")
+        Failure::new(
+            Code::TargetNotFound,
+            path,
+            "it is listed, but the repository lacks it",
+        )
     })
 }
 
@@ -144,7 +158,10 @@ fn manifests(
     let consistent = flow.trusted().root().consistent_snapshot;
     let mut listed = Vec::new();
     let mut unreadable = Vec::new();
-    let wanted = all.iter().rev().filter(|l| matters(agent, facts, &l.path.version));
+    let wanted = all
+        .iter()
+        .rev()
+        .filter(|l| matters(agent, facts, &l.path.version));
     for entry in wanted.take(MANIFESTS).collect::<Vec<_>>() {
         let path = entry.manifest.published_path(consistent);
         let bytes = whole_target(agent.ports, &path, entry.manifest.length)?;
@@ -153,7 +170,10 @@ fn manifests(
                 let bundle = bundle(agent, &release, bytes)?;
                 agent.remember_bundle(release.id, bundle);
                 match offer(agent, &release, policy, now) {
-                    Ok(offer) => listed.push(Listed { candidate: Candidate::new(release), offer }),
+                    Ok(offer) => listed.push(Listed {
+                        candidate: Candidate::new(release),
+                        offer,
+                    }),
                     Err(failure) => unreadable.push((entry.path.version.to_string(), failure)),
                 }
             }
@@ -192,7 +212,12 @@ fn offer(
         manifest: &release.id,
         limit: &release.manifest.rollout_limit,
     };
-    Ok(rollout::judge(policy.map(|p| &**p), &subject, &agent.options.seed, now))
+    Ok(rollout::judge(
+        policy.map(|p| &**p),
+        &subject,
+        &agent.options.seed,
+        now,
+    ))
 }
 
 /// The documents that prove this release, as they lie in the store now.
@@ -205,7 +230,10 @@ fn bundle(agent: &Agent<'_>, release: &Release, manifest: Vec<u8>) -> Outcome<Bu
     let read = |file: &str| {
         let name = stored(file);
         let bytes = store.read(&name)?;
-        text(bytes.ok_or_else(|| Failure::new(Code::StateDamaged, &name, "is gone"))?, &name)
+        text(
+            bytes.ok_or_else(|| Failure::new(Code::StateDamaged, &name, "is gone"))?,
+            &name,
+        )
     };
     let channel = release::channel_role(&agent.options.policy.identity.channel);
     Ok(Bundle {
@@ -213,7 +241,10 @@ fn bundle(agent: &Agent<'_>, release: &Release, manifest: Vec<u8>) -> Outcome<Bu
         timestamp: read("timestamp.json")?,
         snapshot: read("snapshot.json")?,
         targets: read("targets.json")?,
-        channel: read(&format!("{}.json", twinroot_trust::tuf::quoted_role(&channel)))?,
+        channel: read(&format!(
+            "{}.json",
+            twinroot_trust::tuf::quoted_role(&channel)
+        ))?,
         version: release.manifest.version.clone(),
         manifest: text(manifest, "manifest")?,
     })
@@ -234,5 +265,9 @@ fn roots(agent: &Agent<'_>) -> Outcome<Vec<String>> {
     }
     numbered.sort_unstable();
     let anchor = agent.anchor_version()?;
-    Ok(numbered.into_iter().filter(|(n, _)| *n > anchor).map(|(_, text)| text).collect())
+    Ok(numbered
+        .into_iter()
+        .filter(|(n, _)| *n > anchor)
+        .map(|(_, text)| text)
+        .collect())
 }

@@ -25,7 +25,10 @@ pub(crate) struct Failed {
 
 impl From<Failure> for Failed {
     fn from(failure: Failure) -> Self {
-        Self { failure, progress: 0 }
+        Self {
+            failure,
+            progress: 0,
+        }
     }
 }
 
@@ -51,9 +54,11 @@ pub(crate) fn perform(
             Ok(None)
         }
         Effect::Refresh => Ok(Some(Event::Checked(metadata::refresh(agent, facts)?))),
-        Effect::Reverify(saved) => {
-            Ok(Some(Event::Reverified(signed::reverify(agent.ports, &agent.options, &saved)?)))
-        }
+        Effect::Reverify(saved) => Ok(Some(Event::Reverified(signed::reverify(
+            agent.ports,
+            &agent.options,
+            &saved,
+        )?))),
         Effect::Write { slot, candidate } => stage::write(agent, facts, &slot, &candidate),
         Effect::Prove { slot, candidate } => prove::prove(agent, &slot, &candidate),
         Effect::Disarm(stems) => {
@@ -101,7 +106,10 @@ pub(crate) fn perform(
 }
 
 fn done(kind: EffectKind) -> Result<Option<Event>, Failed> {
-    debug_assert!(kind.answers_done(), "{kind:?} answers with an event of its own");
+    debug_assert!(
+        kind.answers_done(),
+        "{kind:?} answers with an event of its own"
+    );
     Ok(Some(Event::Done(kind)))
 }
 
@@ -111,7 +119,12 @@ fn sweep(agent: &Agent<'_>, keep: &[twinroot_trust::digest::Digest]) -> Outcome<
     let known = twinroot_core::update::recover::kept_releases(phase, &agent.records);
     signed::sweep(agent.ports, &known)?;
     let under_way = twinroot_core::update::recover::under_way(phase);
-    let mut ukis: Vec<_> = agent.records.known.iter().map(|release| release.uki).collect();
+    let mut ukis: Vec<_> = agent
+        .records
+        .known
+        .iter()
+        .map(|release| release.uki)
+        .collect();
     ukis.extend(under_way.map(|release| release.uki));
     ukis.extend(keep);
     agent.ports.bootloader.sweep(&ukis)

@@ -48,13 +48,21 @@ fn rounds(agent: &Agent<'_>, slot: &InactiveSlot, candidate: &Candidate) -> Outc
 
 /// Reads the slot back; true where it was right and is sealed now.
 fn once(agent: &Agent<'_>, target: &Target<'_>) -> Outcome<(Digest, bool)> {
-    target.data.drop_caches().map_err(|f| fault("slot data", &f))?;
+    target
+        .data
+        .drop_caches()
+        .map_err(|f| fault("slot data", &f))?;
     let goal = target.goal();
     let total = target.shape.data_blocks();
     let mut watch = |blocks: u64| {
         let block = twinroot_payload::verity::BLOCK as u64;
         let (done, total) = (blocks * block, total * block);
-        agent.observer.progress(&Progress { doing: "proving", done, total, fetched: 0 });
+        agent.observer.progress(&Progress {
+            doing: "proving",
+            done,
+            total,
+            fetched: 0,
+        });
         Ok(())
     };
     let subject = "the slot's read-back";
@@ -64,9 +72,16 @@ fn once(agent: &Agent<'_>, target: &Target<'_>) -> Outcome<(Digest, bool)> {
         Proof::Wrong(refuted) => Ok((Digest::from_bytes(*refuted.found()), false)),
         Proof::Right(proven) => {
             target.tree.flush().map_err(|f| fault("slot tree", &f))?;
-            target.tree.drop_caches().map_err(|f| fault("slot tree", &f))?;
-            let checked = proven.check_tree(&*target.tree).map_err(|e| coded(subject, &e))?;
-            checked.seal(&*target.tree).map_err(|e| coded(subject, &e))?;
+            target
+                .tree
+                .drop_caches()
+                .map_err(|f| fault("slot tree", &f))?;
+            let checked = proven
+                .check_tree(&*target.tree)
+                .map_err(|e| coded(subject, &e))?;
+            checked
+                .seal(&*target.tree)
+                .map_err(|e| coded(subject, &e))?;
             Ok((target.candidate.root_hash(), true))
         }
     }
@@ -78,10 +93,12 @@ fn repair(agent: &Agent<'_>, target: &Target<'_>, round: u32) -> Outcome<()> {
     finish::begin(&target.shape, &*target.tree).map_err(|e| coded("hash tree", &e))?;
     let source = target.source();
     let bytes = target.index_bytes(&source)?;
-    agent.counters.add(Totals { fetched: bytes.len() as u64, ..Totals::default() });
+    agent.counters.add(Totals {
+        fetched: bytes.len() as u64,
+        ..Totals::default()
+    });
     let index = Index::open(&bytes, &target.expect()).map_err(|e| coded(source.path, &e))?;
-    let leaves =
-        twinroot_payload::verity::TreeLeaves::new(&*target.tree, target.shape);
+    let leaves = twinroot_payload::verity::TreeLeaves::new(&*target.tree, target.shape);
     let named = if round == 0 {
         Plan::repair(&index, &leaves, target.salt()).map_err(|e| coded(source.path, &e))?
     } else {
@@ -91,7 +108,12 @@ fn repair(agent: &Agent<'_>, target: &Target<'_>, round: u32) -> Outcome<()> {
         Some(plan) => plan,
         None => Plan::everything(&index).map_err(|e| coded(source.path, &e))?,
     };
-    let run = Run { plan: &plan, table: None, compare: false, source: &source };
+    let run = Run {
+        plan: &plan,
+        table: None,
+        compare: false,
+        source: &source,
+    };
     run.all(agent, target, &index)?;
     target.data.flush().map_err(|f| fault("slot data", &f))
 }

@@ -56,7 +56,11 @@ pub fn keep(ports: Ports<'_>, id: &Digest, bundle: &Bundle) -> Outcome<()> {
 pub(super) fn sweep(ports: Ports<'_>, known: &[Digest]) -> Outcome<()> {
     let kept: Vec<String> = known.iter().map(name).collect();
     for blob in ports.store.list(FOLDER)? {
-        let full = if blob.contains('/') { blob } else { format!("{FOLDER}/{blob}") };
+        let full = if blob.contains('/') {
+            blob
+        } else {
+            format!("{FOLDER}/{blob}")
+        };
         if !kept.contains(&full) {
             ports.store.remove(&full)?;
         }
@@ -72,12 +76,14 @@ pub(super) fn sweep(ports: Ports<'_>, known: &[Digest]) -> Outcome<()> {
 pub fn reverify(ports: Ports<'_>, options: &Options, saved: &SavedRelease) -> Outcome<Candidate> {
     let subject = format!("stored release {}", saved.version);
     let lost = |why: &str| Failure::new(Code::StoredMetadataInvalid, subject.clone(), why);
-    let bytes = ports.store.read(&name(&saved.id))?.ok_or_else(|| lost("its signed bytes are gone"))?;
+    let bytes = ports
+        .store
+        .read(&name(&saved.id))?
+        .ok_or_else(|| lost("its signed bytes are gone"))?;
     let bundle: Bundle =
         serde_json::from_slice(&bytes).map_err(|e| lost(&format!("unreadable: {e}")))?;
-    let verified = prove(bundle, options).map_err(|e| {
-        Failure::from_code(e.code(), subject.clone(), e.to_string())
-    })?;
+    let verified = prove(bundle, options)
+        .map_err(|e| Failure::from_code(e.code(), subject.clone(), e.to_string()))?;
     let candidate = Candidate::new(verified);
     if candidate.id() != saved.id {
         return Err(lost("the bytes are those of another release"));
@@ -100,8 +106,12 @@ fn prove(bundle: Bundle, options: &Options) -> Result<Verified<Release>, release
     };
     let identity = &options.policy.identity;
     loop {
-        let proof =
-            saved.prove(&options.anchor, identity, Expiry::NotJudged, options.key_policy);
+        let proof = saved.prove(
+            &options.anchor,
+            identity,
+            Expiry::NotJudged,
+            options.key_policy,
+        );
         match proof {
             Ok(release) => return Ok(release),
             Err(refusal) if saved.roots.is_empty() => return Err(refusal),

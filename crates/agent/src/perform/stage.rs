@@ -29,8 +29,7 @@ pub(super) fn write(
     candidate: &Candidate,
 ) -> Result<Option<Event>, Failed> {
     let before = agent.counters.totals();
-    let outcome = blocks(agent, facts, slot, candidate)
-        .and_then(|()| uki::stage(agent, candidate));
+    let outcome = blocks(agent, facts, slot, candidate).and_then(|()| uki::stage(agent, candidate));
     let after = agent.counters.totals();
     let progress = after.written - before.written;
     match outcome {
@@ -67,15 +66,22 @@ impl<'a> Target<'a> {
                 format!("it holds {have} bytes and {need} are needed"),
             )
         };
-        for (what, need, part) in
-            [("data", size, &data), ("tree", shape.partition_bytes(), &tree)]
-        {
+        for (what, need, part) in [
+            ("data", size, &data),
+            ("tree", shape.partition_bytes(), &tree),
+        ] {
             let have = part.len().map_err(|f| fault(&subject, &f))?;
             if have < need {
                 return Err(short(what, need, have));
             }
         }
-        Ok(Self { ports, candidate, shape, data, tree })
+        Ok(Self {
+            ports,
+            candidate,
+            shape,
+            data,
+            tree,
+        })
     }
 
     pub(super) fn salt(&self) -> &[u8] {
@@ -84,7 +90,11 @@ impl<'a> Target<'a> {
 
     pub(super) fn goal(&self) -> finish::Goal<'_> {
         let root_hash = *self.candidate.root_hash().as_bytes();
-        finish::Goal { shape: self.shape, salt: self.salt(), root_hash }
+        finish::Goal {
+            shape: self.shape,
+            salt: self.salt(),
+            root_hash,
+        }
     }
 
     /// Fetches and checks the payload's index.
@@ -112,7 +122,11 @@ impl<'a> Target<'a> {
 
     pub(super) fn source(&self) -> Source<'a> {
         let path = self.candidate.image().full.path.as_str();
-        Source { ports: self.ports, path, failure: Mutex::new(None) }
+        Source {
+            ports: self.ports,
+            path,
+            failure: Mutex::new(None),
+        }
     }
 }
 
@@ -126,7 +140,10 @@ fn blocks(
     let source = target.source();
     let path = source.path;
     let bytes = target.index_bytes(&source)?;
-    agent.counters.add(Totals { fetched: bytes.len() as u64, ..Totals::default() });
+    agent.counters.add(Totals {
+        fetched: bytes.len() as u64,
+        ..Totals::default()
+    });
     let index = Index::open(&bytes, &target.expect()).map_err(|e| coded(path, &e))?;
     let base = BaseSlot::open(agent.ports, facts.booted());
     let table = base.as_ref().map(|b| b.table(&index, target.salt()));
@@ -134,7 +151,12 @@ fn blocks(
     finish::begin(&target.shape, &*target.tree).map_err(|e| coded("hash tree", &e))?;
     let scan = TargetScan::Missing(&*target.data, target.salt());
     let plan = Plan::make(&index, table.as_ref(), scan).map_err(|e| source.explain(path, &e))?;
-    let run = Run { plan: &plan, table: table.as_ref(), compare: true, source: &source };
+    let run = Run {
+        plan: &plan,
+        table: table.as_ref(),
+        compare: true,
+        source: &source,
+    };
     run.all(agent, &target, &index)?;
     target.data.flush().map_err(|f| fault("slot data", &f))
 }
@@ -153,7 +175,12 @@ impl BaseSlot {
         let tree = ports.disk.base(slot, Part::Tree).ok()?;
         let claim = claimed_root(&*tree).ok()??;
         let shape = TreeShape::new(claim.data_blocks).ok()?;
-        Some(Self { data, tree, shape, salt: claim.salt.clone() })
+        Some(Self {
+            data,
+            tree,
+            shape,
+            salt: claim.salt.clone(),
+        })
     }
 
     /// The fixed-size table that finds blocks at any position. Equal salts make the stored tree the
@@ -177,7 +204,12 @@ pub(super) struct Run<'a> {
 }
 
 impl Run<'_> {
-    pub(super) fn all(&self, agent: &Agent<'_>, target: &Target<'_>, index: &Index<'_>) -> Outcome<()> {
+    pub(super) fn all(
+        &self,
+        agent: &Agent<'_>,
+        target: &Target<'_>,
+        index: &Index<'_>,
+    ) -> Outcome<()> {
         let jobs: Vec<Job> = self.plan.jobs().collect();
         let figures = self.plan.figures();
         let pass = Pass {
@@ -286,13 +318,16 @@ impl CodedSource for Source<'_> {
         range: std::ops::Range<u64>,
         take: &mut dyn FnMut(&[u8]) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
-        self.ports.fetch.range(self.path, range, take).map_err(|failure| {
-            let fault = Fault::network(failure.to_string());
-            if let Ok(mut kept) = self.failure.lock() {
-                *kept = Some(failure);
-            }
-            fault
-        })
+        self.ports
+            .fetch
+            .range(self.path, range, take)
+            .map_err(|failure| {
+                let fault = Fault::network(failure.to_string());
+                if let Ok(mut kept) = self.failure.lock() {
+                    *kept = Some(failure);
+                }
+                fault
+            })
     }
 }
 

@@ -35,26 +35,36 @@ pub(super) fn stage(agent: &Agent<'_>, candidate: &Candidate) -> Outcome<()> {
     let mut writer = agent.ports.bootloader.stage_image(&digest, uki.size)?;
     let mut done = 0_u64;
     let mut refused = None;
-    agent.ports.fetch.range(path, 0..uki.size, &mut |bytes| {
-        done += bytes.len() as u64;
-        agent.counters.add(Totals { fetched: bytes.len() as u64, ..Totals::default() });
-        let doing = "fetching the boot image";
-        let fetched = agent.counters.totals().fetched;
-        agent.observer.progress(&Progress { doing, done, total: uki.size, fetched });
-        writer.write(bytes).map_err(|failure| {
-            let fault = Fault::disk(failure.to_string());
-            refused = Some(failure);
-            fault
+    agent
+        .ports
+        .fetch
+        .range(path, 0..uki.size, &mut |bytes| {
+            done += bytes.len() as u64;
+            agent.counters.add(Totals {
+                fetched: bytes.len() as u64,
+                ..Totals::default()
+            });
+            let doing = "fetching the boot image";
+            let fetched = agent.counters.totals().fetched;
+            agent.observer.progress(&Progress {
+                doing,
+                done,
+                total: uki.size,
+                fetched,
+            });
+            writer.write(bytes).map_err(|failure| {
+                let fault = Fault::disk(failure.to_string());
+                refused = Some(failure);
+                fault
+            })
         })
-    })
-    .map_err(|failure| refused.take().unwrap_or(failure))?;
+        .map_err(|failure| refused.take().unwrap_or(failure))?;
     writer.finish()
 }
 
 /// The digest of the first `size` bytes; nothing where the length differs.
 pub(crate) fn digest_of(image: &dyn ReadAt, size: u64) -> Outcome<Option<Digest>> {
-    let unreadable =
-        |f: &Fault| Failure::new(Code::FileIo, "boot image", f.to_string());
+    let unreadable = |f: &Fault| Failure::new(Code::FileIo, "boot image", f.to_string());
     if image.len().map_err(|f| unreadable(&f))? != size {
         return Ok(None);
     }
@@ -63,9 +73,13 @@ pub(crate) fn digest_of(image: &dyn ReadAt, size: u64) -> Outcome<Option<Digest>
     let mut offset = 0;
     while offset < size {
         let left = usize::try_from(size - offset).unwrap_or(CHUNK).min(CHUNK);
-        image.read_at(offset, &mut buffer[..left]).map_err(|f| unreadable(&f))?;
+        image
+            .read_at(offset, &mut buffer[..left])
+            .map_err(|f| unreadable(&f))?;
         sha2::Digest::update(&mut hasher, &buffer[..left]);
         offset += left as u64;
     }
-    Ok(Some(Digest::from_bytes(sha2::Digest::finalize(hasher).into())))
+    Ok(Some(Digest::from_bytes(
+        sha2::Digest::finalize(hasher).into(),
+    )))
 }

@@ -1,0 +1,1 @@
+//! What an update tells people and programs: status, why, plan, verify. Reads, never acts.
