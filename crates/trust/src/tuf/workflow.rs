@@ -4,6 +4,7 @@
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use super::conversation::{Action, Anchor, Answer, Outcome, Refreshed, What};
 use super::role::{Document, Root, Targets, TopLevel, quoted_role};
@@ -23,6 +24,9 @@ pub struct Workflow {
     trusted: Trusted,
     expiry: Expiry,
     keeps_history: bool,
+    /// The bytes of the root that is trusted, and of `root.json` as it was found.
+    root: Vec<u8>,
+    found_root: Vec<u8>,
     roots_followed: u32,
     walk_cut: bool,
     queue: VecDeque<Action>,
@@ -63,14 +67,16 @@ impl Workflow {
         policy: KeyPolicy,
         limits: Limits,
     ) -> Result<Self, TufError> {
-        let (bytes, keeps_history) = match &anchor {
-            Anchor::Stored(bytes) => (bytes, false),
-            Anchor::Image(bytes) => (bytes, true),
+        let (root, found_root, keeps_history) = match anchor {
+            Anchor::Stored(bytes) => (bytes.clone(), bytes, false),
+            Anchor::Image(bytes) => (bytes, Vec::new(), true),
         };
         Ok(Self {
-            trusted: Trusted::from_root(bytes, policy, limits)?,
+            trusted: Trusted::from_root(&root, policy, limits)?,
             expiry,
             keeps_history,
+            root,
+            found_root,
             roots_followed: 0,
             walk_cut: false,
             queue: VecDeque::new(),
@@ -243,6 +249,7 @@ impl Workflow {
     fn stored_root(&mut self, answer: Answer<'_>) {
         self.step = Step::HistoryRoot;
         let Answer::Bytes(bytes) = answer else { return };
+        self.found_root = bytes.to_vec();
         let limits = *self.trusted.limits();
         let anchor = self.trusted.root();
         let stored = envelope("root", bytes, limits.root).and_then(|envelope| {
@@ -258,12 +265,11 @@ impl Workflow {
 
     /// Walks through kept roots; the first that is missing or bad hands over to the network.
     fn history_root(&mut self, answer: Answer<'_>) {
-        let good = match answer {
-            Answer::Bytes(bytes) => self.trusted.update_root(bytes).is_ok(),
-            Answer::Missing => false,
-        };
-        if !good {
-            self.step = Step::FetchRoot;
+        match answer {
+            Answer::Bytes(bytes) if self.trusted.update_root(bytes).is_ok() => {
+                self.root = bytes.to_vec();
+            }
+            Answer::Bytes(_) | Answer::Missing => self.step = Step::FetchRoot,
         }
     }
 
@@ -279,11 +285,13 @@ impl Workflow {
         if self.trusted.update_root(bytes)? {
             self.forget_online_roles();
         }
+        self.root = bytes.to_vec();
         if self.keeps_history {
             let version = self.trusted.root().header.version;
             self.persist(history_file(version), bytes);
+        } else {
+            self.persist(ROOT_FILE.into(), bytes);
         }
-        self.persist(ROOT_FILE.into(), bytes);
         self.roots_followed += 1;
         if self.roots_followed >= self.trusted.limits().root_rotations {
             self.walk_cut = true;
@@ -293,6 +301,14 @@ impl Workflow {
     }
 
     fn end_root_walk(&mut self) {
+        // Beside an image's root, `root.json` only shows auditors what is trusted: it follows the
+        // end of the walk, whatever a lost run or a newer image left there.
+        if self.keeps_history && self.found_root != self.root {
+            self.queue.push_back(Action::Persist {
+                file: ROOT_FILE.into(),
+                bytes: self.root.clone(),
+            });
+        }
         self.step = match self.trusted.finish_roots(self.expiry) {
             Ok(()) => Step::LocalTimestamp,
             Err(error) => Step::Failed(error),

@@ -17,6 +17,7 @@ use twinroot_trust::tuf::{
 /// 2026-11-23T10:00:00Z, "now" of every test unless it says otherwise.
 pub const NOW: UnixTime = UnixTime(1_795_428_000);
 pub const FAR: &str = "2099-01-01T00:00:00Z";
+/// `NOW` as text: what expires then has expired.
 pub const PAST: &str = "2026-11-23T10:00:00Z";
 
 #[derive(Clone, Debug)]
@@ -520,6 +521,11 @@ impl Client {
             Err(Stop::Refused(error)) => Err(error),
             Err(Stop::Died) => panic!("this client was not meant to die"),
         }
+    }
+
+    /// The same without an opinion on what is found.
+    pub fn look(&mut self, repo: &Repo) -> Result<(), TufError> {
+        self.find(repo, "d/file").map(|_| ())
     }
 
     /// Everything a client can be made to look at: a refresh and a delegated target.
