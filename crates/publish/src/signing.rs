@@ -218,8 +218,8 @@ impl Repository {
                 RequirementStatus {
                     by: requirement.by.into(),
                     threshold: requirement.keys.threshold,
-                    missing: missing.map(|id| label(id)).collect(),
-                    signed: signed.into_iter().map(label).collect(),
+                    missing: by_name(missing.map(|id| label(id))),
+                    signed: by_name(signed.iter().map(|id| label(id))),
                 }
             })
             .collect();
@@ -312,6 +312,13 @@ impl Repository {
         self.save_draft(role, &envelope)?;
         Ok(self.key_name(&key_id).to_owned())
     }
+}
+
+/// Ids are in the order of their digits, which means nothing to people.
+fn by_name(keys: impl Iterator<Item = KeyLabel>) -> Vec<KeyLabel> {
+    let mut keys: Vec<KeyLabel> = keys.collect();
+    keys.sort_by(|one, other| one.name.cmp(&other.name));
+    keys
 }
 
 /// Signs and checks the signature before it is kept: an external signer may hold another key than
