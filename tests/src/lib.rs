@@ -4,6 +4,8 @@
 //! programs and against judges that were written elsewhere. Layer: on top of everything. This library
 //! holds only what several of those tests share. Must never: be needed by a program.
 
+pub mod pages;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Once;

@@ -13,7 +13,10 @@ const PAIRS: u32 = 200;
 
 /// Pairs with their meaning in the specification: separators, `~`, `^`, `-`, leading zeros, letters
 /// against digits, and ends of strings.
-const NAMED: [(&str, &str); 24] = [
+const NAMED: [(&str, &str); 27] = [
+    ("1.02", "1.9"),
+    ("2026.09.0", "2026.9.0"),
+    ("1.0a01", "1.0a1"),
     ("1", "2"),
     ("1.0", "1.00"),
     ("1.9", "1.10"),

@@ -31,6 +31,8 @@ enum Verb {
     Seeded(seeded::Args),
     /// Serve a published repository and count what is sent
     Serve(serve::Args),
+    /// Write the pages of docs/ that are printed from the code
+    Pages,
     /// Print the root hash of an image
     RootHash {
         /// The image
@@ -41,11 +43,21 @@ enum Verb {
     },
 }
 
+fn write_pages() -> anyhow::Result<()> {
+    let tests = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (path, content) in twinroot_tests::pages::all() {
+        std::fs::write(tests.join("..").join(path), content)?;
+        println!("wrote {path}");
+    }
+    Ok(())
+}
+
 fn main() -> ExitCode {
     let outcome = match Cli::parse().verb {
         Verb::Uki(args) => uki::make(&args),
         Verb::Seeded(args) => seeded::make(&args),
         Verb::Serve(args) => serve::run(&args),
+        Verb::Pages => write_pages(),
         Verb::RootHash { image, salt } => {
             uki::root_hash(&image, &salt).map(|root| println!("{root}"))
         }
