@@ -6,8 +6,8 @@ mod health;
 pub mod metadata;
 mod prove;
 pub mod signed;
-mod stage;
-mod uki;
+pub(crate) mod stage;
+pub(crate) mod uki;
 
 use twinroot_core::facts::Facts;
 use twinroot_core::update::{Effect, EffectKind, Event};

@@ -1,0 +1,258 @@
+//! `twinroot plan`: everything that would happen, before a byte moves. The payload's index is
+//! fetched and the plan made as staging would make it, against the same slot and the same base;
+//! nothing is written but freshly verified metadata.
+
+use std::sync::Mutex;
+
+use twinroot_core::facts::{Facts, Fallback};
+use twinroot_core::slot::Part;
+use twinroot_core::update::{Candidate, Command, Event, Goal, Phase};
+use twinroot_core::why::WaitReason;
+use twinroot_core::wire::{Plan, Reason, Schema, Space};
+use twinroot_payload::index::{self, Expect, Index};
+use twinroot_payload::plan::{Figures, Plan as Jobs, TargetScan};
+use twinroot_payload::verity::TreeShape;
+use twinroot_ports::{Code, Failure, GateAnswer, Outcome};
+use twinroot_trust::manifest::Coding;
+use twinroot_trust::version::Version;
+
+use super::{candidate as names, why};
+use crate::agent::Agent;
+use crate::perform::stage::{BaseSlot, Source, coded};
+
+/// What an update to `version`, or to the newest acceptable release, would do.
+///
+/// # Errors
+/// What the look at the repository refuses, and what reading index and slots does.
+pub fn plan(agent: &mut Agent<'_>, version: Option<Version>, force: bool) -> Outcome<Plan> {
+    let goal = Goal::Check;
+    let command = Command::Update {
+        goal,
+        version,
+        force,
+    };
+    if let Some(failure) = agent.handle(Event::Command(command))? {
+        return Err(failure);
+    }
+    match &agent.state().phase {
+        Phase::Available { candidate, .. } => install(agent, &candidate.clone()),
+        Phase::Staged { proven, .. } | Phase::Activated { proven, .. } => {
+            Ok(only_start(agent, &proven.candidate().clone()))
+        }
+        _ => nothing(agent),
+    }
+}
+
+/// No release would be taken.
+fn nothing(agent: &Agent<'_>) -> Outcome<Plan> {
+    let reasons = why::reasons(agent)?;
+    let phase = agent.state().phase.reason().cloned();
+    let barrier = phase.as_ref().and_then(|reason| match reason {
+        WaitReason::Barrier { first, .. } => Some(first.clone()),
+        WaitReason::ClientTooOld { first, .. } => first.clone(),
+        _ => None,
+    });
+    let mut blocked_by: Vec<WaitReason> = phase.into_iter().collect();
+    for reason in reasons {
+        if !blocked_by.contains(&reason) {
+            blocked_by.push(reason);
+        }
+    }
+    Ok(Plan {
+        blocked_by: blocked_by.into_iter().map(Reason::from).collect(),
+        barrier,
+        ..blank()
+    })
+}
+
+fn blank() -> Plan {
+    Plan {
+        schema: Schema,
+        release: None,
+        fetch: 0,
+        reuse: 0,
+        write: 0,
+        requests: 0,
+        slot: None,
+        space: Vec::new(),
+        floor_after: None,
+        barrier: None,
+        steps: Vec::new(),
+        blocked_by: Vec::new(),
+    }
+}
+
+/// The release lies in the slot already; only the loader and the restart are left.
+fn only_start(agent: &Agent<'_>, release: &Candidate) -> Plan {
+    let facts = agent.facts();
+    Plan {
+        release: Some(names(release)),
+        slot: Some(facts.inactive().name()),
+        floor_after: floor_after(agent, release),
+        steps: last_steps(agent, release),
+        blocked_by: gates(agent),
+        ..blank()
+    }
+}
+
+/// The whole way.
+fn install(agent: &Agent<'_>, release: &Candidate) -> Outcome<Plan> {
+    let facts = agent.facts();
+    let (figures, index_bytes) = figures(agent, release)?;
+    let uki = uki_bytes(agent, release)?;
+    let manifest = release.manifest().to_toml().len() as u64;
+    let slot = facts.inactive().name();
+    let mut steps = Vec::new();
+    if let Some(entry) = facts.fallback_entry() {
+        steps.push(format!(
+            "give up {} in slot {slot}: its boot entry goes first",
+            entry.version
+        ));
+    }
+    steps.push(format!("write {} to slot {slot}", release.version()));
+    steps.push(format!(
+        "read slot {slot} back past the cache and compare its root hash with {}",
+        release.root_hash()
+    ));
+    steps.extend(last_steps(agent, release));
+    Ok(Plan {
+        release: Some(names(release)),
+        fetch: figures.fetch + index_bytes + uki + manifest,
+        reuse: figures.reuse + figures.right,
+        write: figures.write + uki,
+        requests: u64::from(figures.requests) + u64::from(uki > 0) + 2,
+        slot: Some(slot),
+        space: space(facts, release, uki),
+        floor_after: floor_after(agent, release),
+        steps,
+        blocked_by: gates(agent),
+        ..blank()
+    })
+}
+
+fn last_steps(agent: &Agent<'_>, release: &Candidate) -> Vec<String> {
+    let (options, version) = (agent.options(), release.version());
+    let asked = release.manifest().probation;
+    let probation = asked.map_or(options.health.probation, |p| {
+        p.max(options.health.probation)
+    });
+    vec![
+        format!(
+            "tell the bootloader to try {version} at most {} times",
+            options.policy.tries
+        ),
+        String::from("look at the repository once more, ask the gates, restart"),
+        format!(
+            "keep {version} if its health checks hold for {probation}, else return to {} and \
+             remember {version} as bad",
+            agent.facts().system().version
+        ),
+    ]
+}
+
+/// What payload and base make of it: bytes, and the size of the index.
+fn figures(agent: &Agent<'_>, release: &Candidate) -> Outcome<(Figures, u64)> {
+    let ports = agent.ports();
+    let image = release.image();
+    let path = image.full.path.as_str();
+    let Coding::Segments { format: 1, index } = &image.full.coding else {
+        return Err(Failure::new(
+            Code::PayloadFormatUnknown,
+            path,
+            "this version knows payload format 1 only",
+        ));
+    };
+    let source = Source {
+        ports,
+        path,
+        failure: Mutex::new(None),
+    };
+    let bytes = index::load(&source, index.size, index.sha256.as_bytes())
+        .map_err(|e| source.explain(path, &e))?;
+    let expect = Expect {
+        image_bytes: image.size,
+        root_hash: *release.root_hash().as_bytes(),
+        file_bytes: image.full.size,
+    };
+    let opened = Index::open(&bytes, &expect).map_err(|e| coded(path, &e))?;
+    let salt = &release.verity().salt;
+    let base = BaseSlot::open(ports, agent.facts().booted());
+    let table = base.as_ref().map(|base| base.table(&opened, salt));
+    let target = ports
+        .disk
+        .reader(agent.facts().inactive().name(), Part::Data)?;
+    let scan = TargetScan::Everything(&*target, salt);
+    let jobs = Jobs::make(&opened, table.as_ref(), scan).map_err(|e| coded(path, &e))?;
+    Ok((jobs.figures(), bytes.len() as u64))
+}
+
+/// Bytes of the boot image that are not there yet.
+fn uki_bytes(agent: &Agent<'_>, release: &Candidate) -> Outcome<u64> {
+    let there = agent.ports().bootloader.image(&release.uki().digest())?;
+    Ok(if there.is_some() {
+        0
+    } else {
+        release.uki().size
+    })
+}
+
+fn space(facts: &Facts, release: &Candidate, uki: u64) -> Vec<Space> {
+    let name = facts.inactive().name();
+    let slot = facts.slot(name);
+    let size = release.image().size;
+    let tree = TreeShape::for_size(size).map_or(0, |shape| shape.partition_bytes());
+    let place = |place: String, needed: u64, available: u64| Space {
+        place,
+        needed,
+        available,
+    };
+    vec![
+        place(format!("slot {name}"), size, slot.data_size),
+        place(format!("slot {name} (tree)"), tree, slot.tree_size),
+        place(String::from("ESP"), uki, facts.loader().free),
+    ]
+}
+
+/// The floor follows the fallback, and rises further only where the release revokes older ones
+/// (`core::update`, committing). The fallback will be what runs now.
+fn floor_after(agent: &Agent<'_>, release: &Candidate) -> Option<String> {
+    let running = agent.facts().system().version.clone();
+    let stamped = agent.facts().system().stamped_floor.as_ref();
+    let kept = agent.records().floor(stamped).cloned();
+    let follows = (running <= *release.version()).then_some(running);
+    let revokes = release.manifest().revokes_below.clone();
+    [kept, follows, revokes]
+        .into_iter()
+        .flatten()
+        .max()
+        .map(|version| version.to_string())
+}
+
+/// What would hold up the restart, as things stand.
+fn gates(agent: &Agent<'_>) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    match agent.ports().gate.ask() {
+        Ok(GateAnswer::Open) => {}
+        Ok(GateAnswer::Held { by }) => reasons.push(WaitReason::GateHeld {
+            gate: String::from("gate"),
+            holder: by,
+        }),
+        Err(failure) => reasons.push(WaitReason::OperatorNeeded {
+            failure: failure.code.as_str().to_owned(),
+            detail: format!("{}: {}", failure.subject, failure.cause),
+        }),
+    }
+    if agent.facts().fallback() == Fallback::Absent && on_counted_entry(agent) {
+        let slot = agent.facts().booted().name().to_string();
+        reasons.push(WaitReason::FallbackUnproven { slot });
+    }
+    reasons.into_iter().map(Reason::from).collect()
+}
+
+/// The running slot has not been blessed: it is still on trial itself.
+fn on_counted_entry(agent: &Agent<'_>) -> bool {
+    agent
+        .facts()
+        .booted_entry()
+        .is_some_and(|entry| !entry.is_blessed())
+}
