@@ -1,0 +1,349 @@
+//! A repository on a web server.
+
+use std::io::Read;
+use std::ops::Range;
+use std::sync::{Arc, Once};
+use std::time::{Duration, Instant};
+
+use reqwest::blocking::{Client, Response};
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, RANGE};
+use reqwest::{Certificate, Proxy, StatusCode, Url};
+use twinroot_core::error::{Code, Failure};
+use twinroot_ports::{Fault, Fetch, Outcome};
+
+use super::meter::{Counter, Meter, MinimumThroughput, Traffic};
+use super::{name, range, redirect};
+use crate::fail::fault_failure;
+
+/// Bytes asked of the connection at once: small beside a segment, large beside a packet.
+const PIECE: usize = 64 * 1024;
+
+/// How to speak HTTP. No proxy variable of the environment is looked at.
+#[derive(Debug, Clone)]
+pub struct HttpOptions {
+    /// How long connecting may take.
+    pub connect_timeout: Duration,
+    /// How long the server may say nothing: before the headers, and between two pieces.
+    pub idle_timeout: Duration,
+    /// What a transfer must bring at the least.
+    pub minimum: MinimumThroughput,
+    /// The proxy for every request, if any.
+    pub proxy: Option<String>,
+    /// PEM certificates of private authorities. Where there are some, no other authority counts.
+    pub authorities: Option<Vec<u8>>,
+    /// Take 403 for 'there is no such file', as some object stores answer it.
+    pub forbidden_is_missing: bool,
+}
+
+impl Default for HttpOptions {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(30),
+            minimum: MinimumThroughput::default(),
+            proxy: None,
+            authorities: None,
+            forbidden_is_missing: false,
+        }
+    }
+}
+
+/// One mirror: a metadata URL and a targets URL.
+#[derive(Debug)]
+pub struct HttpFetch {
+    client: Client,
+    metadata: String,
+    targets: String,
+    options: HttpOptions,
+    counter: Arc<Counter>,
+}
+
+impl HttpFetch {
+    /// A mirror with its two base URLs, `http` or `https`.
+    ///
+    /// # Errors
+    /// `url-invalid`; `tls-failed` where the authorities are no certificates.
+    pub fn new(metadata: &str, targets: &str, options: HttpOptions) -> Outcome<Self> {
+        let client = client(&options, &[metadata, targets])?;
+        Ok(Self {
+            client,
+            metadata: base(metadata)?,
+            targets: base(targets)?,
+            options,
+            counter: Arc::new(Counter::default()),
+        })
+    }
+
+    /// Body bytes and requests so far.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        self.counter.read()
+    }
+
+    fn get(&self, url: &str, range: Option<&Range<u64>>) -> Outcome<Response> {
+        let mut request = self.client.get(url).header(ACCEPT_ENCODING, "identity");
+        if let Some(range) = range {
+            request = request.header(RANGE, format!("bytes={}-{}", range.start, range.end - 1));
+        }
+        self.counter.request();
+        let response = request
+            .send()
+            .map_err(|error| request_failure(url, &error))?;
+        let encoding = response.headers().get(CONTENT_ENCODING);
+        if encoding.is_some_and(|value| value != "identity") {
+            let cause = "the answer is compressed, which nobody asked for";
+            return Err(Failure::new(Code::HttpStatus, url, cause));
+        }
+        Ok(response)
+    }
+
+    /// A whole file of at most `limit` bytes; `None` for 404.
+    fn whole(&self, url: &str, limit: u64) -> Outcome<Option<Vec<u8>>> {
+        let response = self.get(url, None)?;
+        match response.status() {
+            StatusCode::OK => {}
+            StatusCode::NOT_FOUND => return Ok(None),
+            StatusCode::FORBIDDEN if self.options.forbidden_is_missing => return Ok(None),
+            status => {
+                return Err(Failure::new(
+                    Code::HttpStatus,
+                    url,
+                    format!("status {status}"),
+                ));
+            }
+        }
+        let announced = response
+            .headers()
+            .get(CONTENT_LENGTH)
+            .and_then(|v| v.to_str().ok()?.parse().ok());
+        if announced.is_some_and(|length: u64| length > limit) {
+            return Err(endless(url, limit));
+        }
+        let mut bytes = Vec::new();
+        self.pour(response, url, limit, &mut |piece| {
+            bytes.extend_from_slice(piece);
+            Ok(())
+        })?;
+        Ok(Some(bytes))
+    }
+
+    /// Moves the body into `sink`, at most `limit` bytes of it; the byte after that ends it.
+    fn pour(
+        &self,
+        mut response: Response,
+        url: &str,
+        limit: u64,
+        sink: &mut dyn FnMut(&[u8]) -> Result<(), Fault>,
+    ) -> Outcome<u64> {
+        let mut meter = Meter::new(self.options.minimum);
+        let mut piece = vec![0; PIECE];
+        let mut received = 0_u64;
+        loop {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "a duration of waiting, not a point in time"
+            )]
+            let start = Instant::now();
+            let count = response
+                .read(&mut piece)
+                .map_err(|error| body_failure(url, received, &error))?;
+            if count == 0 {
+                return Ok(received);
+            }
+            self.counter.bytes(count as u64);
+            received += count as u64;
+            if received > limit {
+                return Err(endless(url, limit));
+            }
+            meter.note(start.elapsed(), count as u64).map_err(|rate| {
+                let least = self.options.minimum.bytes_per_second;
+                Failure::new(
+                    Code::TooSlow,
+                    url,
+                    format!("{rate} bytes a second, at least {least} are due"),
+                )
+            })?;
+            sink(&piece[..count]).map_err(|fault| fault_failure(url, &fault))?;
+        }
+    }
+}
+
+impl Fetch for HttpFetch {
+    fn metadata(&self, name: &str, limit: u64) -> Outcome<Option<Vec<u8>>> {
+        self.whole(&url(&self.metadata, name)?, limit)
+    }
+
+    fn target(&self, path: &str, limit: u64) -> Outcome<Option<Vec<u8>>> {
+        self.whole(&url(&self.targets, path)?, limit)
+    }
+
+    fn range(
+        &self,
+        path: &str,
+        wanted: Range<u64>,
+        sink: &mut dyn FnMut(&[u8]) -> Result<(), Fault>,
+    ) -> Outcome<()> {
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let url = url(&self.targets, path)?;
+        let response = self.get(&url, Some(&wanted))?;
+        let status = response.status();
+        if status == StatusCode::NOT_FOUND {
+            return Err(Failure::new(
+                Code::NotOnServer,
+                url,
+                "the server does not have it",
+            ));
+        }
+        if status.is_client_error() && status != StatusCode::RANGE_NOT_SATISFIABLE
+            || status.is_server_error()
+        {
+            return Err(Failure::new(
+                Code::HttpStatus,
+                url,
+                format!("status {status}"),
+            ));
+        }
+        range::check(status, response.headers(), &wanted)
+            .map_err(|cause| Failure::new(Code::WrongRange, &*url, cause))?;
+        let length = wanted.end - wanted.start;
+        let received = self.pour(response, &url, length, sink)?;
+        if received < length {
+            let cause = format!("ended after {received} of {length} bytes of the range");
+            return Err(Failure::new(Code::Truncated, url, cause));
+        }
+        Ok(())
+    }
+}
+
+/// TLS by rustls over ring, chosen here and nowhere else.
+pub(crate) fn install_tls_provider() {
+    static PROVIDER: Once = Once::new();
+    // A program that has installed one already keeps it, which is as good.
+    PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
+}
+
+fn client(options: &HttpOptions, urls: &[&str]) -> Outcome<Client> {
+    install_tls_provider();
+    let agent = concat!("twinroot/", env!("CARGO_PKG_VERSION"));
+    let invalid = |error: &dyn std::fmt::Display| {
+        Failure::new(Code::TlsFailed, urls.join(", "), error.to_string())
+    };
+    let mut builder = Client::builder()
+        .user_agent(agent)
+        .connect_timeout(options.connect_timeout)
+        // In the blocking client this bounds each wait (headers, one read), not the whole transfer.
+        .timeout(options.idle_timeout)
+        .redirect(redirect::policy())
+        .referer(false)
+        .no_proxy();
+    if let Some(proxy) = &options.proxy {
+        let parsed = Proxy::all(proxy.as_str());
+        builder = builder
+            .proxy(parsed.map_err(|e| Failure::new(Code::UrlInvalid, proxy, error_chain(&e)))?);
+    }
+    if let Some(pem) = &options.authorities {
+        let authorities =
+            Certificate::from_pem_bundle(pem).map_err(|e| invalid(&error_chain(&e)))?;
+        builder = builder.tls_certs_only(authorities);
+    } else if urls.iter().all(|url| url.starts_with("http://")) {
+        // Without TLS no authority is needed; a machine without a certificate store still works.
+        // A redirect to https then fails, it is never believed.
+        builder = builder.tls_certs_only([]);
+    }
+    builder.build().map_err(|e| invalid(&error_chain(&e)))
+}
+
+/// A base URL always ends in a slash, so that names are added below it and replace nothing.
+fn base(text: &str) -> Outcome<String> {
+    let invalid = |cause: &str| Failure::new(Code::UrlInvalid, text, cause);
+    let url = Url::parse(text).map_err(|error| invalid(&error.to_string()))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(invalid("is neither http nor https"));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(invalid("a base URL has neither query nor fragment"));
+    }
+    let mut base = String::from(url.as_str());
+    if !base.ends_with('/') {
+        base.push('/');
+    }
+    Ok(base)
+}
+
+fn url(base: &str, file: &str) -> Outcome<String> {
+    name::check(file)?;
+    Ok(format!("{base}{}", name::quoted(file)))
+}
+
+fn endless(url: &str, limit: u64) -> Failure {
+    Failure::new(
+        Code::EndlessData,
+        url,
+        format!("more than the {limit} bytes that may come"),
+    )
+}
+
+/// The innermost reason says most: reqwest's own message is 'error sending request'.
+pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        let inner_text = inner.to_string();
+        if !text.ends_with(&inner_text) {
+            text = format!("{text}: {inner_text}");
+        }
+        source = inner.source();
+    }
+    text
+}
+
+fn request_failure(url: &str, error: &reqwest::Error) -> Failure {
+    let text = error_chain(error);
+    let code = if error.is_redirect() {
+        Code::RedirectRefused
+    } else if error.is_timeout() {
+        Code::TimedOut
+    } else if error.is_builder() {
+        Code::UrlInvalid
+    } else if caused_by_tls(error) {
+        Code::TlsFailed
+    } else {
+        Code::Unreachable
+    };
+    Failure::new(code, url, text)
+}
+
+fn caused_by_tls(error: &reqwest::Error) -> bool {
+    let mut source = std::error::Error::source(error);
+    while let Some(inner) = source {
+        let tls = inner.is::<rustls::Error>()
+            || inner
+                .downcast_ref::<std::io::Error>()
+                .is_some_and(|io| io.get_ref().is_some_and(|e| e.is::<rustls::Error>()));
+        if tls {
+            return true;
+        }
+        source = inner.source();
+    }
+    false
+}
+
+fn body_failure(url: &str, received: u64, error: &std::io::Error) -> Failure {
+    let timed_out = error.kind() == std::io::ErrorKind::TimedOut
+        || error
+            .get_ref()
+            .and_then(|e| e.downcast_ref::<reqwest::Error>())
+            .is_some_and(reqwest::Error::is_timeout);
+    let code = if timed_out {
+        Code::TimedOut
+    } else {
+        Code::Truncated
+    };
+    Failure::new(
+        code,
+        url,
+        format!("after {received} bytes: {}", error_chain(error)),
+    )
+}

@@ -1,0 +1,22 @@
+//! The `Fetch` port: a repository over HTTP, in a directory (also a bundle on a stick), and a list
+//! of mirrors of either kind.
+//!
+//! Nothing that comes from here is believed; `trust` and `payload` check every byte. What this room
+//! owes is bounds: of bytes, of time, of redirects, and of where a name may lead.
+
+mod dir;
+mod http;
+mod meter;
+mod mirrors;
+mod name;
+mod range;
+mod redirect;
+
+pub use dir::DirFetch;
+pub use http::{HttpFetch, HttpOptions};
+pub(crate) use http::{error_chain, install_tls_provider};
+pub use meter::{MinimumThroughput, Traffic};
+pub use mirrors::{Mirrors, Source, open};
+
+#[cfg(test)]
+mod tests;

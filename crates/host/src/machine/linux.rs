@@ -1,0 +1,228 @@
+//! This machine: the ports of a real host. Anything that a host of ours has and this one lacks is
+//! refused by name, so that the program is never half at home.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use nix::sys::stat::{major, minor};
+use twinroot_core::config::{Layer, Origins, Settings};
+use twinroot_core::error::{Code, Failure};
+use twinroot_core::layout::{Architecture, Holds, Layout};
+use twinroot_core::slot::{Part, SlotName};
+use twinroot_ports::{Outcome, Ports};
+
+use super::settings;
+use crate::clock::SystemClock;
+use crate::disk::GptDisk;
+use crate::esp::{SdBoot, Volume, vars::EfivarFs};
+use crate::fetch::Mirrors;
+use crate::gate::FileGate;
+use crate::health::Runner;
+use crate::health::units::NoUnits;
+use crate::power::LinuxPower;
+use crate::store::{FileStore, Lock};
+use crate::system::LinuxSystem;
+use crate::system::linux::SlotOfDevice;
+
+/// Records of a node (DESIGN section 14).
+const STATE: &str = "/var/lib/twinroot";
+/// Where systemd's generator mounts the ESP that the machine was booted from.
+const ESP: &str = "/efi";
+/// Variables of the firmware.
+const VARIABLES: &str = "/sys/firmware/efi/efivars";
+/// Configuration of the image, which is under dm-verity.
+const IMAGE: &str = "/usr/lib/twinroot";
+/// The trust anchor of the image.
+const ANCHOR: &str = "/usr/share/twinroot/root.json";
+
+/// All ports of this host.
+#[derive(Debug)]
+pub struct LinuxMachine {
+    settings: Settings,
+    origins: Origins,
+    clock: SystemClock,
+    system: Arc<LinuxSystem>,
+    store: Arc<FileStore>,
+    disk: GptDisk,
+    loader: SdBoot,
+    fetch: Mirrors,
+    health: Runner,
+    gate: FileGate,
+    power: LinuxPower,
+    lock: Option<Lock>,
+}
+
+impl LinuxMachine {
+    /// Opens this host to act on it, and holds its lock.
+    ///
+    /// # Errors
+    /// What this host lacks: configuration, an ESP on `/efi`, a disk with slots under it.
+    pub fn open() -> Outcome<Self> {
+        let store = Arc::new(FileStore::open(Path::new(STATE))?);
+        let lock = Lock::acquire(&Path::new(STATE).join("lock"))?;
+        Self::assemble(store, Some(lock))
+    }
+
+    /// Opens it to look only.
+    ///
+    /// # Errors
+    /// As [`LinuxMachine::open`], the lock aside.
+    pub fn look() -> Outcome<Self> {
+        let missing = || {
+            Failure::new(
+                Code::MachineInvalid,
+                STATE,
+                "this host has no records of twinroot",
+            )
+        };
+        if !Path::new(STATE).is_dir() {
+            return Err(missing().with_remedy(
+                "run it on a host that was installed with twinroot, or give --machine",
+            ));
+        }
+        Self::assemble(Arc::new(FileStore::open(Path::new(STATE))?), None)
+    }
+
+    fn assemble(store: Arc<FileStore>, lock: Option<Lock>) -> Outcome<Self> {
+        let folder = |parent: &str, name: &str| PathBuf::from(parent).join(name);
+        let (image, run, etc) = (
+            folder(IMAGE, "config.d"),
+            folder("/run/twinroot", "config.d"),
+            folder("/etc/twinroot", "config.d"),
+        );
+        let (settings, origins) = settings::load(&[
+            (Layer::Image, &image),
+            (Layer::Run, &run),
+            (Layer::Etc, &etc),
+        ])?;
+        let volume = Volume::open(Path::new(ESP), None)?;
+        let disk_path = disk_of_esp(Path::new(ESP))?;
+        let slots = Arc::new(KernelSlots {
+            disk: disk_path.clone(),
+        });
+        let system = Arc::new(LinuxSystem::new(Path::new("/"), slots));
+        let variables = Box::new(EfivarFs::new(Path::new(VARIABLES)));
+        Ok(Self {
+            clock: SystemClock,
+            disk: GptDisk::new(&disk_path, layout(), system.clone()),
+            loader: SdBoot::new(volume, variables, store.clone(), system.clone()),
+            fetch: settings::source(&settings)?,
+            health: Runner::new(
+                vec![
+                    folder(IMAGE, "health.d"),
+                    folder("/etc/twinroot", "health.d"),
+                ],
+                Box::new(NoUnits),
+            ),
+            gate: FileGate::new(
+                Path::new("/run/twinroot/gate.d"),
+                Some(PathBuf::from(&settings.reboot.gate_file)),
+            ),
+            power: LinuxPower,
+            settings,
+            origins,
+            system,
+            store,
+            lock,
+        })
+    }
+
+    /// Its ports.
+    #[must_use]
+    pub fn ports(&self) -> Ports<'_> {
+        Ports {
+            clock: &self.clock,
+            system: &*self.system,
+            store: &*self.store,
+            disk: &self.disk,
+            bootloader: &self.loader,
+            fetch: &self.fetch,
+            health: &self.health,
+            gate: &self.gate,
+            power: &self.power,
+        }
+    }
+
+    /// Its configuration.
+    #[must_use]
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Where each setting came from.
+    #[must_use]
+    pub const fn origins(&self) -> &Origins {
+        &self.origins
+    }
+
+    /// The trust anchor that its image carries.
+    ///
+    /// # Errors
+    /// `anchor-missing`.
+    pub fn anchor(&self) -> Outcome<Vec<u8>> {
+        std::fs::read(ANCHOR)
+            .map_err(|error| Failure::new(Code::AnchorMissing, ANCHOR, error.to_string()))
+    }
+
+    /// Bytes and requests of its source of releases.
+    #[must_use]
+    pub fn traffic(&self) -> crate::fetch::Traffic {
+        self.fetch.traffic()
+    }
+
+    /// Whether it was opened to act.
+    #[must_use]
+    pub const fn may_act(&self) -> bool {
+        self.lock.is_some()
+    }
+}
+
+fn layout() -> Layout {
+    let architecture = if cfg!(target_arch = "aarch64") {
+        Architecture::Arm64
+    } else {
+        Architecture::X86_64
+    };
+    Layout::twinroot(Holds::Root, architecture)
+}
+
+/// The disk that the ESP is a partition of: the one that the machine was booted from. No other disk
+/// is ever looked at.
+fn disk_of_esp(esp: &Path) -> Outcome<PathBuf> {
+    let unknown = |cause: String| Failure::new(Code::EspMissing, esp.display().to_string(), cause);
+    let device = nix::sys::stat::stat(esp)
+        .map_err(|errno| unknown(errno.to_string()))?
+        .st_dev;
+    let sysfs = PathBuf::from(format!(
+        "/sys/dev/block/{}:{}",
+        major(device),
+        minor(device)
+    ));
+    if !sysfs.join("partition").exists() {
+        return Err(unknown(String::from(
+            "is not a mounted partition of a disk",
+        )));
+    }
+    let partition = sysfs
+        .canonicalize()
+        .map_err(|error| unknown(error.to_string()))?;
+    let disk = partition.parent().and_then(Path::file_name);
+    disk.map(|name| Path::new("/dev").join(name))
+        .ok_or_else(|| unknown(String::from("has no disk")))
+}
+
+/// Which slot a device is, by the kernel's own list of the disk's partitions.
+#[derive(Debug)]
+struct KernelSlots {
+    disk: PathBuf,
+}
+
+impl SlotOfDevice for KernelSlots {
+    fn slot_of(&self, device: &str) -> Option<SlotName> {
+        let of = |slot: &SlotName| {
+            crate::disk::device_number(&self.disk, &layout(), *slot, Part::Data)
+                .is_ok_and(|number| number == device)
+        };
+        SlotName::BOTH.into_iter().find(of)
+    }
+}

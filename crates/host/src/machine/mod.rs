@@ -1,0 +1,10 @@
+//! All ports of one machine, owned together: a machine in files, or this one.
+
+pub mod boot;
+pub mod files;
+pub mod linux;
+mod settings;
+
+pub use boot::{BootFault, BootReport, Booted, Start, StartEnd, boot};
+pub use files::{Machine, New, provision};
+pub use linux::LinuxMachine;

@@ -1,0 +1,8 @@
+//! The `System` port: what the kernel and the booted image say of this boot. Reading only.
+
+pub(crate) mod cpu;
+pub mod files;
+pub mod linux;
+
+pub use files::{BootFacts, FilesSystem};
+pub use linux::LinuxSystem;
