@@ -125,7 +125,7 @@ fn order(a: &LoaderEntry, b: &LoaderEntry) -> Ordering {
 }
 
 fn newest_first(a: &str, b: &str) -> Ordering {
-    uapi_version::strverscmp(b, a)
+    twinroot_trust::version::compare(b, a)
 }
 
 /// More tries left first, then the one that was tried less; uncounted entries do not take part.

@@ -36,6 +36,12 @@ fn the_newest_entry_boots_and_its_counter_moves_first() {
 }
 
 #[test]
+fn leading_zeros_do_not_make_a_version_newer() {
+    let found = state(&[("os_1.02.efi", "1.02"), ("os_1.9.efi", "1.9")]);
+    assert_eq!(chosen(&found).0, "os_1.9.efi");
+}
+
+#[test]
 fn an_exhausted_entry_comes_after_every_other() {
     let found = state(&[("os_2.0+0-3.efi", "2.0"), ("os_1.0.efi", "1.0")]);
     assert_eq!(chosen(&found), ("os_1.0.efi".into(), None));
