@@ -50,8 +50,8 @@ pub fn remember(agent: &Agent<'_>, failure: Option<&Failure>) -> Outcome<()> {
         reason,
         failure: failure.cloned(),
     };
-    let bytes = serde_json::to_vec(&look)
-        .map_err(|e| Failure::new(Code::Internal, NAME, e.to_string()))?;
+    let bytes =
+        serde_json::to_vec(&look).map_err(|e| Failure::new(Code::Internal, NAME, e.to_string()))?;
     ports.store.write(NAME, &bytes)
 }
 

@@ -1,7 +1,7 @@
 //! `twinroot status`: what is, in one look.
 
 use twinroot_core::config::{Settings, Strategy};
-use twinroot_core::facts::{Fallback, Facts};
+use twinroot_core::facts::{Facts, Fallback};
 use twinroot_core::records::{DeniedBy, Records};
 use twinroot_core::slot::SlotName;
 use twinroot_core::update::recover::under_way;
@@ -47,10 +47,7 @@ pub fn status(agent: &Agent<'_>, settings: &Settings) -> Outcome<Status> {
         pinned: records.pinned.as_ref().map(ToString::to_string),
         paused: records.paused.is_some(),
         denied: denied(records),
-        waits_for: why::reasons(agent)?
-            .into_iter()
-            .map(Reason::from)
-            .collect(),
+        waits_for: why::reasons(agent)?.into_iter().map(Reason::from).collect(),
         last_failure: last_failure.filter(|_| !under_way_since(&state.phase)),
         verified_fresh: look.and_then(|look| look.fresh),
         warnings: check::warnings(agent),
@@ -170,7 +167,10 @@ fn sentence(phase: &Phase, facts: &Facts) -> String {
             format!("{} runs on probation", about(&trial.release))
         }
         Phase::Blessing { trial, .. } | Phase::Committing { trial, .. } => {
-            format!("{} is healthy and is being committed", about(&trial.release))
+            format!(
+                "{} is healthy and is being committed",
+                about(&trial.release)
+            )
         }
         Phase::RollingBack { from, .. } => format!("going back from {}", about(&from.release)),
         Phase::Denying { release, .. } => {

@@ -5,8 +5,8 @@
 use twinroot_core::bootfmt::pe;
 use twinroot_core::slot::{Part, SlotName};
 use twinroot_core::update::{Candidate, SavedRelease};
-use twinroot_core::wire::{SlotProof, VerifyReport};
 use twinroot_core::wire::{ReleaseRef, Schema};
+use twinroot_core::wire::{SlotProof, VerifyReport};
 use twinroot_payload::finish;
 use twinroot_payload::verity::{TreeShape, root_of};
 use twinroot_ports::{Code, Failure, Outcome, ReadAt};
@@ -28,11 +28,7 @@ const LARGEST_UKI: u64 = 512 << 20;
 /// Never for a slot that is wrong (that is the report); only where the machine cannot be read.
 pub fn verify(agent: &Agent<'_>) -> Outcome<VerifyReport> {
     let facts = agent.facts();
-    let mut slots = vec![slot(
-        agent,
-        facts.booted().name(),
-        facts.system().root_hash,
-    )];
+    let mut slots = vec![slot(agent, facts.booted().name(), facts.system().root_hash)];
     if let Some(root) = facts.inactive_root() {
         slots.push(slot(agent, facts.inactive().name(), root));
     }

@@ -100,6 +100,36 @@ impl DirFetch {
         }
         Ok(Some(bytes))
     }
+
+    /// Streams a whole target; `false` where there is none.
+    pub(super) fn stream(
+        &self,
+        path: &str,
+        limit: u64,
+        sink: &mut dyn FnMut(&[u8]) -> Result<(), Fault>,
+    ) -> Outcome<bool> {
+        let Some((mut file, full)) = self.open(&self.targets, path)? else {
+            return Ok(false);
+        };
+        let subject = full.display().to_string();
+        let mut piece = vec![0; PIECE];
+        let mut received = 0;
+        loop {
+            let count = file
+                .read(&mut piece)
+                .map_err(|error| io_failure(Code::FileIo, &full, "read", &error))?;
+            if count == 0 {
+                return Ok(true);
+            }
+            received += count as u64;
+            self.counter.bytes(count as u64);
+            if received > limit {
+                let cause = format!("more than the {limit} bytes that may come");
+                return Err(Failure::new(Code::EndlessData, subject, cause));
+            }
+            sink(&piece[..count]).map_err(|fault| fault_failure(&subject, &fault))?;
+        }
+    }
 }
 
 impl Fetch for DirFetch {

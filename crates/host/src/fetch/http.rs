@@ -99,11 +99,26 @@ impl HttpFetch {
 
     /// A whole file of at most `limit` bytes; `None` for 404.
     fn whole(&self, url: &str, limit: u64) -> Outcome<Option<Vec<u8>>> {
+        let mut bytes = Vec::new();
+        let there = self.whole_into(url, limit, &mut |piece| {
+            bytes.extend_from_slice(piece);
+            Ok(())
+        })?;
+        Ok(there.then_some(bytes))
+    }
+
+    /// The same in pieces; `false` for 404.
+    fn whole_into(
+        &self,
+        url: &str,
+        limit: u64,
+        sink: &mut dyn FnMut(&[u8]) -> Result<(), Fault>,
+    ) -> Outcome<bool> {
         let response = self.get(url, None)?;
         match response.status() {
             StatusCode::OK => {}
-            StatusCode::NOT_FOUND => return Ok(None),
-            StatusCode::FORBIDDEN if self.options.forbidden_is_missing => return Ok(None),
+            StatusCode::NOT_FOUND => return Ok(false),
+            StatusCode::FORBIDDEN if self.options.forbidden_is_missing => return Ok(false),
             status => {
                 return Err(Failure::new(
                     Code::HttpStatus,
@@ -119,12 +134,18 @@ impl HttpFetch {
         if announced.is_some_and(|length: u64| length > limit) {
             return Err(endless(url, limit));
         }
-        let mut bytes = Vec::new();
-        self.pour(response, url, limit, &mut |piece| {
-            bytes.extend_from_slice(piece);
-            Ok(())
-        })?;
-        Ok(Some(bytes))
+        self.pour(response, url, limit, sink)?;
+        Ok(true)
+    }
+
+    /// Streams a whole target; `false` where the server has none.
+    pub(super) fn stream(
+        &self,
+        path: &str,
+        limit: u64,
+        sink: &mut dyn FnMut(&[u8]) -> Result<(), Fault>,
+    ) -> Outcome<bool> {
+        self.whole_into(&url(&self.targets, path)?, limit, sink)
     }
 
     /// Moves the body into `sink`, at most `limit` bytes of it; the byte after that ends it.

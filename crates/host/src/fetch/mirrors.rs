@@ -41,10 +41,29 @@ impl Source {
         }
     }
 
-    fn port(&self) -> &dyn Fetch {
+    /// Its port.
+    #[must_use]
+    pub fn port(&self) -> &dyn Fetch {
         match self {
             Self::Http(http) => http,
             Self::Dir(dir) => dir,
+        }
+    }
+
+    /// Streams a whole target of at most `limit` bytes, for servers that know no ranges; `false`
+    /// where there is none.
+    ///
+    /// # Errors
+    /// As [`Fetch::target`], and what the sink says.
+    pub fn stream(
+        &self,
+        path: &str,
+        limit: u64,
+        sink: &mut dyn FnMut(&[u8]) -> Result<(), Fault>,
+    ) -> Outcome<bool> {
+        match self {
+            Self::Http(http) => http.stream(path, limit, sink),
+            Self::Dir(dir) => dir.stream(path, limit, sink),
         }
     }
 

@@ -1,0 +1,115 @@
+//! Commands that look on. They need no lock, so they answer while an update runs.
+
+use std::path::Path;
+
+use serde::Serialize;
+use twinroot_agent::history::HistoryLine;
+use twinroot_agent::{Quiet, report};
+use twinroot_core::config::Origin;
+use twinroot_core::error::{Code, Failure};
+use twinroot_core::wire::{ConfigShow, Schema, Setting};
+use twinroot_ports::Outcome;
+
+use crate::machine::{Access, Node};
+use crate::print;
+use crate::screen::Screen;
+
+/// What a command is about, and where it answers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Target<'a> {
+    /// The machine in files, or nothing for this host.
+    pub(crate) machine: Option<&'a Path>,
+    /// Where answers go.
+    pub(crate) screen: &'a Screen,
+}
+
+/// `twinroot status`.
+pub(super) fn status(target: &Target<'_>) -> Outcome<()> {
+    let node = Node::open(target.machine, Access::Look)?;
+    let agent = node.agent(Access::Look, &Quiet)?;
+    let status = report::status(&agent, node.settings())?;
+    target.screen.answer(&status, print::status)
+}
+
+/// `twinroot why`.
+pub(super) fn why(target: &Target<'_>) -> Outcome<()> {
+    let node = Node::open(target.machine, Access::Look)?;
+    let agent = node.agent(Access::Look, &Quiet)?;
+    let why = report::why(&agent)?;
+    target.screen.answer(&why, print::why)
+}
+
+/// `twinroot verify`.
+pub(super) fn verify(target: &Target<'_>) -> Outcome<()> {
+    let node = Node::open(target.machine, Access::Look)?;
+    let agent = node.agent(Access::Look, &Quiet)?;
+    let report = report::verify(&agent)?;
+    if report.all_good {
+        return target.screen.answer(&report, print::verify);
+    }
+    let bad: Vec<_> = report.slots.iter().filter(|slot| !slot.good).collect();
+    let names: Vec<_> = bad.iter().map(|slot| slot.slot.to_string()).collect();
+    // In JSON the report is the answer, and one document is all that is printed.
+    if target.screen.json {
+        target.screen.answer(&report, print::verify)?;
+    } else {
+        target.screen.print(&print::verify(&report))?;
+    }
+    Err(Failure::new(
+        Code::RootHashMismatch,
+        format!("slot {}", names.join(" and ")),
+        "it was not proven to be what was signed",
+    )
+    .with_remedy("see the report; `twinroot repair` writes the other slot again"))
+}
+
+/// The answer of `twinroot history --json`.
+#[derive(Debug, Serialize)]
+struct History {
+    schema: Schema<1>,
+    lines: Vec<HistoryLine>,
+}
+
+/// `twinroot history`.
+pub(super) fn history(target: &Target<'_>, export: bool) -> Outcome<()> {
+    let node = Node::open(target.machine, Access::Look)?;
+    let lines = twinroot_agent::history::history(node.ports().store)?;
+    if export {
+        let mut text = String::new();
+        for line in &lines {
+            let json = serde_json::to_string(line)
+                .map_err(|e| Failure::new(Code::Internal, "history", e.to_string()))?;
+            text.push_str(&json);
+            text.push('\n');
+        }
+        return target.screen.print(&text);
+    }
+    let history = History {
+        schema: Schema,
+        lines,
+    };
+    target
+        .screen
+        .answer(&history, |history| print::history(&history.lines))
+}
+
+/// `twinroot config show`.
+pub(super) fn config(target: &Target<'_>, origin: bool) -> Outcome<()> {
+    let node = Node::open(target.machine, Access::Look)?;
+    let origins = node.origins();
+    let setting = |(key, value): (String, String)| Setting {
+        origin: match origins.get(&key) {
+            Some(Origin::File(path)) => Some(path.clone()),
+            Some(Origin::Default) | None => None,
+        },
+        key,
+        value,
+    };
+    let show = ConfigShow {
+        schema: Schema,
+        settings: node.settings().listing().into_iter().map(setting).collect(),
+    };
+    target
+        .screen
+        .answer(&show, |show| print::config(show, origin))
+}

@@ -1,0 +1,112 @@
+//! The machine that a command is about: a machine in files, or this host.
+
+use std::path::Path;
+
+use twinroot_agent::{Agent, Observer, Options};
+use twinroot_core::config::{Origins, Settings};
+use twinroot_core::error::{Code, Failure};
+use twinroot_core::rollout::Seed;
+use twinroot_host::machine::{LinuxMachine, Machine};
+use twinroot_ports::{Outcome, Ports, Store};
+
+/// Blob of the store that holds the node's secret for rollouts.
+const SEED: &str = "seed";
+
+/// A machine with its ports.
+#[derive(Debug)]
+pub(crate) enum Node {
+    /// In files.
+    Files(Box<Machine>),
+    /// This host.
+    Host(Box<LinuxMachine>),
+}
+
+/// Whether a command changes anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// It acts, and holds the lock.
+    Act,
+    /// It only looks, whoever holds the lock.
+    Look,
+}
+
+impl Node {
+    /// Opens the machine in `dir`, or this host.
+    pub(crate) fn open(dir: Option<&Path>, access: Access) -> Outcome<Self> {
+        Ok(match (dir, access) {
+            (Some(dir), Access::Act) => Self::Files(Box::new(Machine::open(dir)?)),
+            (Some(dir), Access::Look) => Self::Files(Box::new(Machine::look(dir)?)),
+            (None, Access::Act) => Self::Host(Box::new(LinuxMachine::open()?)),
+            (None, Access::Look) => Self::Host(Box::new(LinuxMachine::look()?)),
+        })
+    }
+
+    /// Its ports.
+    pub(crate) fn ports(&self) -> Ports<'_> {
+        match self {
+            Self::Files(machine) => machine.ports(),
+            Self::Host(machine) => machine.ports(),
+        }
+    }
+
+    /// Its configuration.
+    pub(crate) fn settings(&self) -> &Settings {
+        match self {
+            Self::Files(machine) => machine.settings(),
+            Self::Host(machine) => machine.settings(),
+        }
+    }
+
+    /// Where each setting came from.
+    pub(crate) fn origins(&self) -> &Origins {
+        match self {
+            Self::Files(machine) => machine.origins(),
+            Self::Host(machine) => machine.origins(),
+        }
+    }
+
+    fn anchor(&self) -> Outcome<Vec<u8>> {
+        match self {
+            Self::Files(machine) => machine.anchor(),
+            Self::Host(machine) => machine.anchor(),
+        }
+    }
+
+    /// The loop over this machine.
+    pub(crate) fn agent<'a>(
+        &'a self,
+        access: Access,
+        observer: &'a dyn Observer,
+    ) -> Outcome<Agent<'a>> {
+        let ports = self.ports();
+        let seed = seed(ports.store, access)?;
+        let options = Options::from_settings(self.settings(), self.anchor()?, seed);
+        match access {
+            Access::Act => Agent::open(ports, options, observer),
+            Access::Look => Agent::look(ports, options, observer),
+        }
+    }
+}
+
+/// The node's secret, made once. Looking on needs none: only a check asks the rollout, and a check
+/// acts.
+fn seed(store: &dyn Store, access: Access) -> Outcome<Seed> {
+    let mut bytes = [0; 32];
+    match (store.read(SEED)?, access) {
+        (Some(kept), _) => {
+            bytes = kept.try_into().map_err(|kept: Vec<u8>| {
+                let cause = format!("it has {} bytes, not 32", kept.len());
+                Failure::new(Code::StateDamaged, "the node's rollout seed", cause)
+                    .with_remedy("remove it; the node then takes another place in rollouts")
+            })?;
+        }
+        (None, Access::Look) => {}
+        (None, Access::Act) => {
+            getrandom::fill(&mut bytes).map_err(|e| {
+                Failure::new(Code::Internal, "the system's random numbers", e.to_string())
+            })?;
+            store.write(SEED, &bytes)?;
+        }
+    }
+    Ok(Seed::from_bytes(bytes))
+}

@@ -1,0 +1,75 @@
+//! `why`, `verify`, `history`, `config show`.
+
+use twinroot_agent::history::HistoryLine;
+use twinroot_core::text::size;
+use twinroot_core::wire::{ConfigShow, VerifyReport, Why};
+
+use super::release;
+
+/// `twinroot why`.
+pub(crate) fn why(why: &Why) -> String {
+    if why.reasons.is_empty() {
+        return String::from("nothing is waited for: an update is going on\n");
+    }
+    let line =
+        |reason: &twinroot_core::wire::Reason| format!("{}; {}\n", reason.sentence, reason.remedy);
+    why.reasons.iter().map(line).collect()
+}
+
+/// `twinroot verify`.
+pub(crate) fn verify(report: &VerifyReport) -> String {
+    let mut text = String::new();
+    for slot in &report.slots {
+        let verdict = if slot.good { "good" } else { "NOT PROVEN" };
+        let expected = slot
+            .expected
+            .as_ref()
+            .map_or(String::from("nothing known"), release);
+        text.push_str(&format!("slot {}  {verdict}  {expected}\n", slot.slot));
+        if let Some(computed) = &slot.computed {
+            text.push_str(&format!("        root hash {computed}\n"));
+        }
+        text.push_str(&format!("        {}\n", slot.detail));
+    }
+    text
+}
+
+/// `twinroot history`.
+pub(crate) fn history(lines: &[HistoryLine]) -> String {
+    if lines.is_empty() {
+        return String::from("nothing was done yet\n");
+    }
+    lines.iter().map(history_line).collect()
+}
+
+fn history_line(line: &HistoryLine) -> String {
+    let about = line
+        .release
+        .as_ref()
+        .map_or(String::new(), |release| format!(" {}", release.version));
+    let bytes = if line.written > 0 {
+        format!(
+            " ({} fetched, {} written)",
+            size(line.fetched),
+            size(line.written)
+        )
+    } else {
+        String::new()
+    };
+    format!(
+        "{}  {}{about}: {}{bytes}\n",
+        line.at, line.what, line.detail
+    )
+}
+
+/// `twinroot config show`: TOML that reads back, each value's origin behind it where asked for.
+pub(crate) fn config(show: &ConfigShow, origin: bool) -> String {
+    let line = |setting: &twinroot_core::wire::Setting| {
+        let from = setting.origin.as_deref().unwrap_or("built in");
+        match origin {
+            true => format!("{} = {}  # {from}\n", setting.key, setting.value),
+            false => format!("{} = {}\n", setting.key, setting.value),
+        }
+    };
+    show.settings.iter().map(line).collect()
+}
