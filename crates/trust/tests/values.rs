@@ -57,6 +57,39 @@ fn versions_order_as_the_uapi_specification_lists_them() {
 }
 
 #[test]
+fn leading_zeros_of_a_number_do_not_count() {
+    // Each line as `systemd-analyze compare-versions` (252) judges it.
+    let equal = [
+        ("2026.11.02", "2026.11.2"),
+        ("1.0", "1.00"),
+        ("007", "7"),
+        ("1.010", "1.10"),
+        ("a01b", "a1b"),
+    ];
+    for (a, b) in equal {
+        assert_eq!(
+            a.parse::<Version>().unwrap(),
+            b.parse::<Version>().unwrap(),
+            "{a} and {b}"
+        );
+    }
+    let rising = [
+        ("1.02", "1.9"),
+        ("1.0", "1.01"),
+        ("1.a", "1.0"),
+        ("1.0", "1.00a"),
+        ("1.", "1.0"),
+        ("2026.08", "2026.10"),
+    ];
+    for (older, newer) in rising {
+        assert!(
+            older.parse::<Version>().unwrap() < newer.parse().unwrap(),
+            "{older} before {newer}"
+        );
+    }
+}
+
+#[test]
 fn versions_that_compare_equal_are_equal() {
     let (a, b): (Version, Version) = ("1.0".parse().unwrap(), "1.00".parse().unwrap());
     assert_eq!(a, b);
