@@ -252,6 +252,52 @@ fn a_base_that_cannot_be_read_everywhere_costs_bytes_and_not_the_update() {
     }
 }
 
+/// A tree that can be read until it is switched off.
+struct Failing<'a>(&'a [u8], std::sync::atomic::AtomicBool);
+
+impl ReadAt for Failing<'_> {
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), twinroot_payload::io::Fault> {
+        if self.1.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err(twinroot_payload::io::Fault::disk("gone"));
+        }
+        self.0.read_at(offset, buf)
+    }
+    fn len(&self) -> Result<u64, twinroot_payload::io::Fault> {
+        Ok(self.0.len() as u64)
+    }
+}
+
+#[test]
+fn a_base_that_goes_away_after_the_plan_was_made_is_made_up_for_by_fetching() {
+    let image = image(&(1..=20).collect::<Vec<_>>());
+    let payload = encode(&image, None, &params(4));
+    let base_tree = tree_of(&image, SALT);
+    let failing = Failing(&base_tree, false.into());
+    let bytes = payload.index_bytes(&payload.file).unwrap();
+    let index = Index::open(&bytes, &payload.expect()).unwrap();
+    let leaves = TreeLeaves::new(&failing, TreeShape::new(20).unwrap());
+    let table = ReuseTable::build(Base::with_tree(&image, leaves), &index, TABLE_BYTES);
+    let plan = Plan::make(&index, Some(&table), TargetScan::Nothing).unwrap();
+    assert_eq!(plan.figures().fetch, 0);
+    failing.1.store(true, std::sync::atomic::Ordering::Relaxed);
+    let budget = Budget::endless();
+    let (data, _) = empty_slot(&payload, &budget);
+    let io = twinroot_payload::job::Io {
+        index: &index,
+        plan: &plan,
+        table: Some(&table),
+        source: &payload.file,
+        target: &data,
+        compare: true,
+    };
+    let done = twinroot_payload::stage::in_turn(&io).unwrap();
+    assert!(data.bytes() == image);
+    assert_eq!(
+        done.fetched,
+        payload.encoded.file_bytes - payload.encoded.index_bytes
+    );
+}
+
 /// A disk that loses all that is written to one block: what was read back is never right.
 struct Sticky<'a>(Disk<'a>, u64);
 
@@ -341,11 +387,13 @@ fn the_last_write_makes_the_slot_whole_and_none_before_it_does() {
     let new = next_release(&old, &[(2, 101), (9, 103)], 0);
     let operations = cut_after_each_operation(&old, &new, 2);
     assert!(operations >= 8, "only {operations} operations were cut");
-    // 130 blocks: the root block is above the leaves.
-    let old: Vec<u64> = (1..=130).collect();
-    let new = next_release(&old, &[(2, 1001), (129, 1003)], 0);
-    let operations = cut_after_each_operation(&old, &new, 64);
-    assert!(operations >= 8, "only {operations} operations were cut");
+    // 128 blocks fill the root block exactly; with 130 it is above the leaves.
+    for blocks in [128, 130] {
+        let old: Vec<u64> = (1..=blocks).collect();
+        let new = next_release(&old, &[(2, 1001), (blocks as usize - 1, 1003)], 0);
+        let operations = cut_after_each_operation(&old, &new, 64);
+        assert!(operations >= 8, "only {operations} operations were cut");
+    }
 }
 
 proptest! {
