@@ -23,3 +23,6 @@ pub mod power;
 pub mod provision;
 pub mod store;
 pub mod system;
+
+#[cfg(test)]
+mod testing;

@@ -24,7 +24,9 @@ pub fn read(volume: &Volume) -> Outcome<AttemptRecord> {
 }
 
 fn bytes(volume: &Volume) -> Outcome<Vec<u8>> {
-    Ok(volume.read_small(PATH, FILE as u64)?.unwrap_or_default())
+    Ok(volume
+        .read_small(PATH, FILE as u64 + 1)?
+        .unwrap_or_default())
 }
 
 /// Makes the file where it is missing or has another size.

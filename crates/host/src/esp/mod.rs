@@ -127,13 +127,16 @@ impl SdBoot {
     /// Turns the staged image into an entry, if it still is what it should be.
     fn make_entry(&self, uki: &Digest, name: &EntryName) -> Outcome<()> {
         let staged = staged::path(uki);
-        if staged::Image::open(&self.volume, &staged)?.is_none() {
+        let Some(image) = staged::Image::open(&self.volume, &staged)? else {
             return Err(Failure::new(
                 Code::EntryMissing,
                 name.stem(),
                 "its image was not staged",
             ));
-        }
+        };
+        // Whoever wrote it may have been cut before it was durable: a name must never get to the
+        // medium before the content that it names.
+        image.settle(&self.volume, &staged)?;
         let found = self.volume.digest(&staged)?;
         if found != *uki {
             let cause = format!("its staged image reads back as {found}");

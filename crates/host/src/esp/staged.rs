@@ -159,6 +159,17 @@ impl Image {
     }
 }
 
+impl Image {
+    /// Makes its content durable.
+    pub(super) fn settle(&self, volume: &Volume, name: &str) -> Outcome<()> {
+        let path = volume.path(name);
+        self.file
+            .sync_all()
+            .map_err(|error| esp_failure(&path, "flush", &error))?;
+        volume.settle(name)
+    }
+}
+
 impl ReadAt for Image {
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), Fault> {
         if offset

@@ -6,7 +6,7 @@ use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use reqwest::blocking::{Client, Response};
-use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, RANGE};
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, LOCATION, RANGE};
 use reqwest::{Certificate, Proxy, StatusCode, Url};
 use twinroot_core::error::{Code, Failure};
 use twinroot_ports::{Fault, Fetch, Outcome};
@@ -89,6 +89,15 @@ impl HttpFetch {
         let response = request
             .send()
             .map_err(|error| request_failure(url, &error))?;
+        // Redirects that may be followed have been; one to a scheme that is no HTTP comes back as it is.
+        if matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+            let to = response
+                .headers()
+                .get(LOCATION)
+                .and_then(|value| value.to_str().ok());
+            let cause = format!("redirect to '{}'", to.unwrap_or("nowhere").escape_debug());
+            return Err(Failure::new(Code::RedirectRefused, url, cause));
+        }
         let encoding = response.headers().get(CONTENT_ENCODING);
         if encoding.is_some_and(|value| value != "identity") {
             let cause = "the answer is compressed, which nobody asked for";

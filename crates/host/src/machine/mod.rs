@@ -8,3 +8,6 @@ mod settings;
 pub use boot::{BootFault, BootReport, Booted, Start, StartEnd, boot};
 pub use files::{Machine, New, provision};
 pub use linux::LinuxMachine;
+
+#[cfg(test)]
+mod tests;
