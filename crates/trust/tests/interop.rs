@@ -1,6 +1,8 @@
 //! Promise: repositories that other implementations made are read, target for target.
 //!
 //! The fixtures' own READMEs say who made them and how.
+#![allow(clippy::disallowed_methods)] // fixtures are files; the crate itself is given bytes
+#![allow(clippy::unwrap_used)] // a helper that cannot go on panics, as its test would
 
 mod support;
 

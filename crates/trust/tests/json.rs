@@ -1,5 +1,6 @@
 //! Promise: the JSON front end accepts only documents that have exactly one reading, and the
 //! canonical form is the one that signatures of other TUF implementations cover.
+#![allow(clippy::unwrap_used)] // a helper that cannot go on panics, as its test would
 
 use proptest::prelude::*;
 use twinroot_trust::json::{JsonError, Object, Value, canonical, compact, parse, pretty};

@@ -1,5 +1,6 @@
 //! Promise: a manifest or rollout policy is taken whole or refused with the reason, old ones load
 //! for ever, and a policy can only slow a rollout down.
+#![allow(clippy::unwrap_used)] // a helper that cannot go on panics, as its test would
 
 use proptest::prelude::*;
 use twinroot_trust::manifest::{Coding, Kind, Manifest, ManifestError, Severity};
@@ -137,6 +138,7 @@ fn anything_else_that_is_unknown_needs_a_newer_client_and_names_the_barrier() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines)] // one table
 fn values_outside_their_bounds_are_refused() {
     let uki = "size = 25000000, sha256 = \"8888888888888888888888888888888888888888888888888888888888888888\", compression = \"zstd\"";
     let cases = [

@@ -3,6 +3,7 @@
 //!
 //! One file an attack. Each starts from a repository that the client accepts, bends one thing,
 //! and looks at the refusal and at what stays in the store.
+#![allow(clippy::unwrap_used)] // a helper that cannot go on panics, as its test would
 
 #[path = "../support/mod.rs"]
 mod support;

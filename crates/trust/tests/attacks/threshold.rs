@@ -5,6 +5,9 @@ use twinroot_trust::keys::{KeyPolicy, key_id};
 
 use crate::support::{Client, Key, Repo, envelope, keys_object, role_object};
 
+/// Makes the signatures of a document out of what it says.
+type Forger<'a> = Box<dyn Fn(&Object) -> Vec<Object> + 'a>;
+
 const ROLES: [&str; 5] = ["root", "timestamp", "snapshot", "targets", "delegated"];
 
 /// The keys that sign for a role in `Repo::with_delegation`, and how many must.
@@ -66,10 +69,11 @@ fn recovers(role: &str, mut client: Client) {
 }
 
 #[test]
+#[allow(clippy::too_many_lines)] // one table
 fn a_role_without_a_full_threshold_of_good_signatures_is_refused_whatever_stands_in_their_place() {
     for role in ROLES {
         let (keys, _) = keys_of(role);
-        let cases: Vec<(&str, Box<dyn Fn(&Object) -> Vec<Object>>)> = vec![
+        let cases: Vec<(&str, Forger)> = vec![
             ("no signatures", Box::new(|_| vec![])),
             (
                 "signatures of strangers",
