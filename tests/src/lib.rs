@@ -6,6 +6,8 @@
 
 pub mod pages;
 
+pub mod crash;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Once;

@@ -9,7 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
+use twinroot_publish::documents::{Envelope, SnapshotEntry};
 use twinroot_publish::fake;
+use twinroot_publish::keys::{KeyDirectory, Passphrase, Signer};
+use twinroot_publish::layout::Layout;
+use twinroot_publish::published::Published;
 use twinroot_tests::{program, skip};
 
 const STABLE: &str = "channels/stable/container-host/x86-64/1.0/manifest.toml";
@@ -37,7 +41,18 @@ impl Made {
         let keys = dir.path().join("keys");
         publish(
             dir.path(),
-            &["init", "repository", "--product", "container-host", "--channel", "stable:2of3", "--channel", "edge:1of1", "--create-keys", "--no-passphrase"],
+            &[
+                "init",
+                "repository",
+                "--product",
+                "container-host",
+                "--channel",
+                "stable:2of3",
+                "--channel",
+                "edge:1of1",
+                "--create-keys",
+                "--no-passphrase",
+            ],
         );
         assert!(keys.is_dir());
         for (channel, version, seed) in [("stable", "1.0", 1), ("edge", "2.0", 2)] {
@@ -45,14 +60,35 @@ impl Made {
             let uki = fake::uki(&version.parse().unwrap(), &fake::root_hash(&image));
             std::fs::write(dir.path().join("root.img"), image).unwrap();
             std::fs::write(dir.path().join("uki.efi"), uki).unwrap();
-            let salt: String = fake::SALT.iter().map(|byte| format!("{byte:02x}")).collect();
+            let salt: String = fake::SALT
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
             publish(
                 dir.path(),
-                &["add", "--channel", channel, "--version", version, "--root", "root.img", "--uki", "uki.efi", "--salt", &salt, "--level", "1"],
+                &[
+                    "add",
+                    "--channel",
+                    channel,
+                    "--version",
+                    version,
+                    "--root",
+                    "root.img",
+                    "--uki",
+                    "uki.efi",
+                    "--salt",
+                    &salt,
+                    "--level",
+                    "1",
+                ],
             );
         }
         // The three files of a first ceremony, two of three signatures each where two are wanted.
-        for (draft, names) in [("root", &["root-1", "root-3"]), ("targets", &["targets-2", "targets-3"]), ("channel-stable", &["stable-1", "stable-2"])] {
+        for (draft, names) in [
+            ("root", &["root-1", "root-3"]),
+            ("targets", &["targets-2", "targets-3"]),
+            ("channel-stable", &["stable-1", "stable-2"]),
+        ] {
             for key in names {
                 publish(dir.path(), &["sign", draft, "--key", key]);
             }
@@ -60,9 +96,17 @@ impl Made {
         publish(dir.path(), &["sign", "channel-edge"]);
         publish(dir.path(), &["sign", "rollout"]);
         publish(dir.path(), &["release"]);
-        publish(dir.path(), &["rollout", "--channel", "stable", "--offer", "1.0"]);
+        publish(
+            dir.path(),
+            &["rollout", "--channel", "stable", "--offer", "1.0"],
+        );
         let (server, metadata, targets) = serve(dir.path());
-        Self { dir, server, metadata, targets }
+        Self {
+            dir,
+            server,
+            metadata,
+            targets,
+        }
     }
 
     fn published(&self) -> PathBuf {
@@ -71,7 +115,8 @@ impl Made {
 
     /// Asks the judge; `store` is what the client keeps.
     fn ask(&self, judge: &Path, store: &str, names: &[&str]) -> Value {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("interop/python_tuf_reads_publish.py");
+        let script =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("interop/python_tuf_reads_publish.py");
         let output = Command::new(judge)
             .arg(script)
             .args([&self.metadata, &self.targets])
@@ -80,7 +125,11 @@ impl Made {
             .args(names)
             .output()
             .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
@@ -89,10 +138,17 @@ impl Made {
         let (directory, file) = name.rsplit_once('/').unwrap();
         let suffix = format!(".{file}");
         let directory = self.published().join("targets").join(directory);
-        let paths = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
-        let newest = paths.filter(|path| path.to_string_lossy().ends_with(&suffix)).max_by_key(|path| path.metadata().unwrap().modified().unwrap());
+        let paths = std::fs::read_dir(directory)
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        let newest = paths
+            .filter(|path| path.to_string_lossy().ends_with(&suffix))
+            .max_by_key(|path| path.metadata().unwrap().modified().unwrap());
         let bytes = std::fs::read(newest.unwrap()).unwrap();
-        (bytes.len() as u64, twinroot_trust::digest::Digest::of(&bytes).to_string())
+        (
+            bytes.len() as u64,
+            twinroot_trust::digest::Digest::of(&bytes).to_string(),
+        )
     }
 }
 
@@ -103,7 +159,11 @@ fn publish(dir: &Path, arguments: &[&str]) {
         .current_dir(dir)
         .output()
         .unwrap();
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 fn serve(dir: &Path) -> (Child, String, String) {
@@ -114,7 +174,9 @@ fn serve(dir: &Path) -> (Child, String, String) {
         .spawn()
         .unwrap();
     let mut line = String::new();
-    BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    BufReader::new(server.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
     let urls: Value = serde_json::from_str(&line).unwrap();
     let url = |name: &str| urls[name].as_str().unwrap().to_owned();
     let (metadata, targets) = (url("metadata"), url("targets"));
@@ -131,12 +193,26 @@ fn judge() -> Option<PathBuf> {
     let ready = environment.join("ready");
     if !ready.is_file() {
         let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("interop/requirements.txt");
-        let made = Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment).status();
+        let made = Command::new("python3")
+            .args(["-m", "venv", "--clear"])
+            .arg(&environment)
+            .status();
         if !made.is_ok_and(|status| status.success()) {
             return None;
         }
         let installed = Command::new(&python)
-            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--retries", "1", "--timeout", "20", "-r"])
+            .args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                "--retries",
+                "1",
+                "--timeout",
+                "20",
+                "-r",
+            ])
             .arg(requirements)
             .status();
         if !installed.is_ok_and(|status| status.success()) {
@@ -158,46 +234,92 @@ fn python_tuf_reads_our_repository_with_a_channel_that_two_of_three_keys_sign() 
     for name in [STABLE, EDGE, POLICY] {
         let (length, sha256) = made.expected(name);
         assert_eq!(answer["targets"][name]["length"], length, "{answer}");
-        assert_eq!(answer["targets"][name]["sha256"], sha256.as_str(), "{answer}");
+        assert_eq!(
+            answer["targets"][name]["sha256"],
+            sha256.as_str(),
+            "{answer}"
+        );
     }
     assert_eq!(answer["targets"][missing], Value::Null, "{answer}");
-    let versions: BTreeMap<String, u64> = serde_json::from_value(answer["versions"].clone()).unwrap();
+    let versions: BTreeMap<String, u64> =
+        serde_json::from_value(answer["versions"].clone()).unwrap();
     assert_eq!(versions["timestamp"], 2, "{answer}");
 
     // The same client comes back after keys of every kind of role have been replaced.
     let keys = ["root-9", "timestamp-9", "stable-9"];
-    for (key, (role, old)) in keys.iter().zip([("root", "root-1"), ("timestamp", "timestamp-1"), ("stable", "stable-1")]) {
+    for (key, (role, old)) in keys.iter().zip([
+        ("root", "root-1"),
+        ("timestamp", "timestamp-1"),
+        ("stable", "stable-1"),
+    ]) {
         publish(made.dir.path(), &["key", "new", key, "--no-passphrase"]);
         publish(made.dir.path(), &["key", "rotate", role, old, key]);
     }
     publish(made.dir.path(), &["sign", "all"]);
     publish(made.dir.path(), &["release"]);
-    publish(made.dir.path(), &["pause", "--channel", "stable", "--reason", "a test"]);
+    publish(
+        made.dir.path(),
+        &["pause", "--channel", "stable", "--reason", "a test"],
+    );
     for store in ["store", "new-store"] {
         let answer = made.ask(&judge, store, &[STABLE, POLICY]);
         let (length, sha256) = made.expected(POLICY);
-        assert_eq!(answer["targets"][POLICY]["length"], length, "{store}: {answer}");
-        assert_eq!(answer["targets"][POLICY]["sha256"], sha256.as_str(), "{store}: {answer}");
+        assert_eq!(
+            answer["targets"][POLICY]["length"], length,
+            "{store}: {answer}"
+        );
+        assert_eq!(
+            answer["targets"][POLICY]["sha256"],
+            sha256.as_str(),
+            "{store}: {answer}"
+        );
         assert_eq!(answer["versions"]["root"], 2, "{store}: {answer}");
     }
 
-    // That the judge sees: without the second signature, and with a flipped digit, it refuses.
-    drop_one_signature(&made);
+    // That the judge sees: one signature of the two that are wanted is refused, and so is silence.
+    publish_with_one_signature(&made);
     let refused = made.ask(&judge, "third-store", &[STABLE]);
-    assert!(refused["refused"].is_string(), "{refused}");
+    assert_eq!(refused["refused"], "UnsignedMetadataError", "{refused}");
     made.server.kill().unwrap();
     made.server.wait().unwrap();
     let unreachable = made.ask(&judge, "store", &[STABLE]);
     assert!(unreachable["refused"].is_string(), "{unreachable}");
 }
 
-/// Leaves one signature under the channel's newest file; length and digest in the snapshot would
-/// give it away first, so the judge is asked about a repository without them in its own tests.
-fn drop_one_signature(made: &Made) {
+/// Publishes, past all checks of our own, a channel file that only one of three keys has signed:
+/// snapshot and timestamp name it and are signed as ever, so the threshold alone is in its way.
+fn publish_with_one_signature(made: &Made) {
     let metadata = made.published().join("metadata");
-    let newest = (1..20).rev().map(|version| metadata.join(format!("{version}.channel-stable.json"))).find(|path| path.is_file());
-    let path = newest.unwrap();
-    let mut document: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-    document["signatures"].as_array_mut().unwrap().truncate(1);
-    std::fs::write(path, serde_json::to_vec_pretty(&document).unwrap()).unwrap();
+    let keys = KeyDirectory::new(made.dir.path().join("keys"), Passphrase::None);
+    let published = Published::load(&Layout::new(made.dir.path().join("repository"))).unwrap();
+    let write = |role: &str, version: u64, envelope: &Envelope| {
+        let bytes = envelope.to_bytes();
+        std::fs::write(metadata.join(Layout::role_file(role, version)), &bytes).unwrap();
+        SnapshotEntry::of(version, &bytes)
+    };
+    let sign = |envelope: &mut Envelope, key: &str| {
+        let signer = keys.signer(key).unwrap();
+        let signature = signer.sign(&envelope.message()).unwrap();
+        envelope.sign(signer.public().unwrap().id(), signature);
+    };
+    let role = "channel-stable";
+    let mut channel = published.targets[role].document.clone();
+    channel.version += 1;
+    let mut envelope = Envelope::new(&channel);
+    sign(&mut envelope, "stable-2");
+    let entry = write(role, channel.version, &envelope);
+
+    let mut snapshot = published.snapshot.unwrap().document;
+    snapshot.version += 1;
+    snapshot.meta.insert(role.into(), entry);
+    let mut envelope = Envelope::new(&snapshot);
+    sign(&mut envelope, "snapshot-1");
+    let entry = write("snapshot", snapshot.version, &envelope);
+
+    let mut timestamp = published.timestamp.unwrap().document;
+    timestamp.version += 1;
+    timestamp.snapshot = entry;
+    let mut envelope = Envelope::new(&timestamp);
+    sign(&mut envelope, "timestamp-9");
+    write("timestamp", timestamp.version, &envelope);
 }

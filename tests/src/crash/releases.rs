@@ -35,7 +35,9 @@ impl Line {
     /// Where the line has none of that version.
     #[must_use]
     pub fn release(&self, version: &str) -> &Release {
-        self.releases.get(version).expect("the line has this release")
+        self.releases
+            .get(version)
+            .expect("the line has this release")
     }
 
     /// The repository after an act.
@@ -44,7 +46,10 @@ impl Line {
     /// Where the line has no such act.
     #[must_use]
     pub fn stage(&self, name: &str) -> Arc<Repository> {
-        self.stages.get(name).expect("the line has this stage").clone()
+        self.stages
+            .get(name)
+            .expect("the line has this stage")
+            .clone()
     }
 }
 
@@ -57,9 +62,18 @@ struct Work {
 impl Work {
     fn new() -> Self {
         let mut repo = Repo::new(7);
-        repo.set_params(Params { segment_blocks: 2, level: 1, ..Params::default() });
+        repo.set_params(Params {
+            segment_blocks: 2,
+            level: 1,
+            ..Params::default()
+        });
         let (anchor, now) = (repo.anchor(), repo.now);
-        let line = Line { anchor, releases: BTreeMap::new(), stages: BTreeMap::new(), now };
+        let line = Line {
+            anchor,
+            releases: BTreeMap::new(),
+            stages: BTreeMap::new(),
+            now,
+        };
         Self { repo, line }
     }
 
@@ -113,7 +127,8 @@ pub fn withdrawn() -> Line {
 pub fn rotated() -> Line {
     let mut work = Work::new();
     work.release("1.0", 10);
-    work.repo.rotate("timestamp", "timestamp-1", "timestamp-new");
+    work.repo
+        .rotate("timestamp", "timestamp-1", "timestamp-new");
     work.repo.rotate("snapshot", "snapshot-1", "snapshot-new");
     work.repo.rotate("root", "root-1", "root-new");
     work.release("1.1", 11);
@@ -132,7 +147,10 @@ fn read(published: &Path) -> Repository {
 fn walk(folder: &Path, prefix: &str, files: &mut BTreeMap<String, Arc<[u8]>>) {
     for entry in std::fs::read_dir(folder).expect("the publisher made it") {
         let entry = entry.expect("a readable directory");
-        let name = entry.file_name().into_string().expect("published names are plain");
+        let name = entry
+            .file_name()
+            .into_string()
+            .expect("published names are plain");
         let path = format!("{prefix}{name}");
         if entry.file_type().expect("a readable entry").is_dir() {
             walk(&entry.path(), &format!("{path}/"), files);
@@ -158,7 +176,9 @@ pub fn tree_of(release: &Release) -> Vec<u8> {
         Ok(())
     };
     for block in release.image.chunks_exact(BLOCK) {
-        builder.push(&block_hash(&SALT, block), &mut emit).expect("as many leaves as blocks");
+        builder
+            .push(&block_hash(&SALT, block), &mut emit)
+            .expect("as many leaves as blocks");
     }
     let root = builder.finish(&mut emit).expect("all leaves are in");
     let superblock = Superblock::new(&shape, &SALT, &root).expect("the salt fits");

@@ -4,6 +4,7 @@
 //! their content does not, this program stands in for it: a UKI that firmware could not start, and
 //! images of seeded bytes. Never part of a product.
 
+mod machine;
 mod seeded;
 mod serve;
 mod uki;
@@ -29,6 +30,9 @@ enum Verb {
     Uki(uki::Args),
     /// Make an image of seeded bytes that no compressor can shrink
     Seeded(seeded::Args),
+    /// Make or start a machine in files
+    #[command(subcommand)]
+    Machine(MachineVerb),
     /// Serve a published repository and count what is sent
     Serve(serve::Args),
     /// Write the pages of docs/ that are printed from the code
@@ -41,6 +45,14 @@ enum Verb {
         #[arg(long)]
         salt: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum MachineVerb {
+    /// Make one from its first release; it is off afterwards
+    New(machine::NewArgs),
+    /// Start it once, as firmware and loader would
+    Boot(machine::BootArgs),
 }
 
 fn write_pages() -> anyhow::Result<()> {
@@ -56,6 +68,8 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().verb {
         Verb::Uki(args) => uki::make(&args),
         Verb::Seeded(args) => seeded::make(&args),
+        Verb::Machine(MachineVerb::New(args)) => machine::new(&args),
+        Verb::Machine(MachineVerb::Boot(args)) => machine::boot(&args),
         Verb::Serve(args) => serve::run(&args),
         Verb::Pages => write_pages(),
         Verb::RootHash { image, salt } => {

@@ -66,7 +66,7 @@ pub(crate) fn root_hash(image: &Path, salt: &str) -> Result<String> {
     Ok(hex(&root))
 }
 
-fn unhex(text: &str) -> Result<Vec<u8>> {
+pub(crate) fn unhex(text: &str) -> Result<Vec<u8>> {
     if !text.len().is_multiple_of(2) {
         bail!(
             "a salt of {} hex digits: an even number is needed",
@@ -82,13 +82,16 @@ fn unhex(text: &str) -> Result<Vec<u8>> {
         .collect()
 }
 
-struct Image {
+/// An image file as the payload room reads it.
+#[derive(Debug)]
+pub(crate) struct Image {
     file: File,
-    size: u64,
+    /// In bytes.
+    pub(crate) size: u64,
 }
 
 impl Image {
-    fn open(path: &Path) -> Result<Self> {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
         let size = file.metadata()?.len();
         Ok(Self { file, size })

@@ -1,0 +1,67 @@
+//! The crash matrix for people: all of it, or one history.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use twinroot_sim::matrix::{Budget, explore, print};
+use twinroot_tests::crash::histories::Book;
+use twinroot_tests::crash::node::Node;
+
+/// Cuts the power at every effect of every history and looks at what is left.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Cut every recovery again, and try more outcomes of each cut
+    #[arg(long)]
+    full: bool,
+    /// Cut no recovery again
+    #[arg(long, conflicts_with = "full")]
+    single: bool,
+    /// Only histories whose name contains this
+    #[arg(long)]
+    history: Option<String>,
+    /// Seed of everything that is sampled
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Threads
+    #[arg(long, default_value_t = 2)]
+    threads: usize,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let mut budget = if arguments.full {
+        Budget::FULL
+    } else {
+        Budget::BOUNDED
+    };
+    budget.threads = arguments.threads.max(1);
+    budget.seed = arguments.seed.unwrap_or(budget.seed);
+    if arguments.single {
+        budget.second_every = 0;
+    }
+    let book = Book::new();
+    let node = Node::new(book.anchor());
+    let histories = match book.all(&node) {
+        Ok(histories) => histories,
+        Err(violation) => {
+            println!("without a cut: {violation}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let wanted = arguments.history.unwrap_or_default();
+    let mut rows = Vec::new();
+    for history in histories
+        .iter()
+        .filter(|history| history.name.contains(&wanted))
+    {
+        rows.push((history.name, explore(history, &node, budget)));
+    }
+    println!("seed {}", budget.seed);
+    print!("{}", print(&rows));
+    let broken = rows.iter().any(|(_, figures)| !figures.findings.is_empty());
+    if broken {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
+}
