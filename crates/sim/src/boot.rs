@@ -161,7 +161,7 @@ impl World {
                         slot,
                         root,
                         entry: entry.to_owned(),
-                        product: text("IMAGE_ID"),
+                        product: uki.os_release.sort_key().to_owned(),
                         variant: text("VARIANT_ID"),
                         architecture: uki.machine.architecture().to_owned(),
                         version: image.version,

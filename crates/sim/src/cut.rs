@@ -4,6 +4,8 @@ use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
 
+use crate::world::Machine;
+
 /// Before or after the effect with that number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Side {
@@ -35,20 +37,28 @@ pub struct Effects {
     pub cut: Option<Cut>,
     /// The power is off: nothing may happen any more.
     pub dead: bool,
-    /// Names of the effects, where somebody wants them.
-    pub trace: Option<Vec<&'static str>>,
+    /// The machine after each effect, where somebody wants it: every moment at which the power could
+    /// have gone, from one run.
+    pub record: Option<Vec<Moment>>,
+}
+
+/// The machine right after an effect. The moment before the next effect is the same moment: nothing
+/// changes in between.
+#[derive(Debug, Clone)]
+pub struct Moment {
+    /// What had just been done.
+    pub after: &'static str,
+    /// The machine, with everything that was not flushed yet.
+    pub machine: Machine,
 }
 
 impl Effects {
     /// Called before an effect.
-    pub(crate) fn before(&mut self, what: &'static str) {
+    pub(crate) fn before(&mut self) {
         if self.dead {
             panic::panic_any(PowerCut);
         }
         self.done += 1;
-        if let Some(trace) = &mut self.trace {
-            trace.push(what);
-        }
         self.die_if(Side::Before);
     }
 

@@ -14,10 +14,15 @@
 
 #![deny(missing_docs)]
 
+#[cfg(all(feature = "planted", not(debug_assertions)))]
+compile_error!("planted faults are for builds with debug assertions only");
+
 pub mod boot;
 pub mod cut;
+pub mod matrix;
 pub mod medium;
 mod ports;
+pub mod plant;
 pub mod provision;
 pub mod source;
 pub mod survive;

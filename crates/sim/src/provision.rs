@@ -95,6 +95,8 @@ pub fn install(
         health_runs: 0,
         watch: Watch::default(),
         effects: Effects::default(),
+        #[cfg(feature = "planted")]
+        plant: None,
     };
     for (part, bytes) in [(Part::Data, first.data), (Part::Tree, first.tree)] {
         let sectors = machine.slots[0].part_mut(part);

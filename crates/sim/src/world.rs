@@ -10,13 +10,17 @@ use twinroot_trust::digest::Digest;
 use twinroot_trust::time::UnixTime;
 use twinroot_trust::version::Version;
 
-use crate::cut::{Cut, Effects};
+use crate::cut::{Cut, Effects, Moment};
 use crate::medium::fat::Fat;
 use crate::medium::journal::Journal;
 use crate::medium::sectors::Sectors;
 use crate::medium::variables::Variables;
+use crate::plant::Plant;
 use crate::source::Source;
 use crate::watch::Watch;
+
+/// Folder of the node's history in its store.
+const HISTORY: &str = "history/";
 
 /// What a release does once its kernel is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -132,21 +136,30 @@ pub struct Machine {
     pub watch: Watch,
     /// Counter of effects.
     pub effects: Effects,
+    /// The adapter's mistake, where one was planted.
+    #[cfg(feature = "planted")]
+    pub plant: Option<Plant>,
 }
 
 impl Machine {
-    /// A hash of everything that survives without power. What differs only in running state, or in
-    /// counters of the simulator, has the same.
+    /// Whether this mistake was planted.
+    pub(crate) fn planted(&self, plant: Plant) -> bool {
+        #[cfg(feature = "planted")]
+        return self.plant == Some(plant);
+        #[cfg(not(feature = "planted"))]
+        {
+            let _ = plant;
+            false
+        }
+    }
+
+    /// A hash of everything that survives without power and that anything depends on. What differs
+    /// only in running state, in counters of the simulator or in the lines of the history, which
+    /// nobody decides by, has the same.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        for slot in &self.slots {
-            slot.data.fingerprint(&mut hasher);
-            slot.tree.fingerprint(&mut hasher);
-        }
-        self.esp.fingerprint(&mut hasher);
-        self.files.fingerprint(&mut hasher);
-        self.variables.durable().hash(&mut hasher);
+        self.hash_media(&mut hasher, Some(HISTORY));
         self.source.fingerprint(&mut hasher);
         self.wall.hash(&mut hasher);
         for (root, image) in self.images.iter() {
@@ -155,18 +168,22 @@ impl Machine {
         hasher.finish()
     }
 
-    /// A hash of what the disk holds: slots, EFI system partition, state and variables.
+    /// A hash of all that the disk holds: slots, EFI system partition, state and variables.
     #[must_use]
     pub fn disk_image(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        for slot in &self.slots {
-            slot.data.fingerprint(&mut hasher);
-            slot.tree.fingerprint(&mut hasher);
-        }
-        self.esp.fingerprint(&mut hasher);
-        self.files.fingerprint(&mut hasher);
-        self.variables.durable().hash(&mut hasher);
+        self.hash_media(&mut hasher, None);
         hasher.finish()
+    }
+
+    fn hash_media(&self, hasher: &mut DefaultHasher, without: Option<&str>) {
+        for slot in &self.slots {
+            slot.data.fingerprint(hasher);
+            slot.tree.fingerprint(hasher);
+        }
+        self.esp.fingerprint(hasher);
+        self.files.fingerprint(hasher, without);
+        self.variables.durable().hash(hasher);
     }
 
     /// A hash of one slot's partitions as they are on the medium.
@@ -213,20 +230,35 @@ impl World {
 
     /// Plans the power cut, counting effects from now on.
     pub fn cut_at(&self, cut: Option<Cut>) {
-        let mut machine = self.lock();
-        let trace = machine.effects.trace.take();
-        machine.effects = Effects {
+        self.lock().effects = Effects {
             cut,
-            trace,
             ..Effects::default()
         };
+    }
+
+    /// Keeps the machine as it is after each effect from now on.
+    pub fn record(&self) {
+        self.lock().effects = Effects {
+            record: Some(Vec::new()),
+            ..Effects::default()
+        };
+    }
+
+    /// The moments since [`World::record`].
+    #[must_use]
+    pub fn recorded(&self) -> Vec<Moment> {
+        self.lock().effects.record.take().unwrap_or_default()
     }
 
     /// One counted effect: the power may go before it or after it.
     pub(crate) fn effect<R>(&self, what: &'static str, act: impl FnOnce(&mut Machine) -> R) -> R {
         let mut machine = self.lock();
-        machine.effects.before(what);
+        machine.effects.before();
         let result = act(&mut machine);
+        if let Some(mut record) = machine.effects.record.take() {
+            record.push(Moment { after: what, machine: machine.clone() });
+            machine.effects.record = Some(record);
+        }
         machine.effects.after();
         result
     }

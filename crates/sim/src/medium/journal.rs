@@ -7,7 +7,7 @@
 //! holds here holds there.
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use twinroot_payload::io::Fault;
@@ -38,11 +38,26 @@ impl NameOp {
     }
 }
 
-#[derive(Debug, Clone, Default)]
+/// A file's content with its hash, so that hashing a file system costs one word a file.
+#[derive(Debug)]
+struct Content {
+    bytes: Vec<u8>,
+    hash: u64,
+}
+
+impl Content {
+    fn new(bytes: &[u8]) -> Arc<Self> {
+        let mut hasher = DefaultHasher::new();
+        bytes.hash(&mut hasher);
+        Arc::new(Self { bytes: bytes.to_vec(), hash: hasher.finish() })
+    }
+}
+
+#[derive(Debug, Clone)]
 struct Inode {
-    durable: Arc<[u8]>,
+    durable: Arc<Content>,
     /// Content that was written and not fsynced.
-    dirty: Option<Arc<[u8]>>,
+    dirty: Option<Arc<Content>>,
 }
 
 /// Small files with their names.
@@ -96,14 +111,14 @@ impl Journal {
     #[must_use]
     pub fn read(&self, name: &str) -> Option<Vec<u8>> {
         let inode = self.inodes.get(self.view().get(name)?)?;
-        Some(inode.dirty.as_ref().unwrap_or(&inode.durable).to_vec())
+        Some(inode.dirty.as_ref().unwrap_or(&inode.durable).bytes.clone())
     }
 
     /// Makes (or empties) a file.
     pub fn create(&mut self, name: &str) {
         let inode = self.next;
         self.next += 1;
-        self.inodes.insert(inode, Inode::default());
+        self.inodes.insert(inode, Inode { durable: Content::new(&[]), dirty: None });
         self.pending.push(NameOp::Link(name.to_owned(), inode));
     }
 
@@ -123,7 +138,7 @@ impl Journal {
                 "{name}: no space left on the state partition"
             )));
         }
-        self.inode(name)?.dirty = Some(bytes.into());
+        self.inode(name)?.dirty = Some(Content::new(bytes));
         Ok(())
     }
 
@@ -205,7 +220,7 @@ impl Journal {
             if some && all {
                 inode.durable = dirty;
             } else if some {
-                inode.durable = dirty[..dirty.len() / 2].into();
+                inode.durable = Content::new(&dirty.bytes[..dirty.bytes.len() / 2]);
             }
         }
         let named: Vec<u32> = after.names.values().copied().collect();
@@ -213,11 +228,12 @@ impl Journal {
         after
     }
 
-    /// Feeds what is durable into a hash.
-    pub fn fingerprint(&self, hasher: &mut DefaultHasher) {
-        for (name, inode) in &self.names {
+    /// Feeds what is durable into a hash, but for the files whose names begin with `without`.
+    pub fn fingerprint(&self, hasher: &mut DefaultHasher, without: Option<&str>) {
+        let left_out = |name: &str| without.is_some_and(|prefix| name.starts_with(prefix));
+        for (name, inode) in self.names.iter().filter(|(name, _)| !left_out(name)) {
             name.hash(hasher);
-            self.inodes.get(inode).map(|i| &i.durable).hash(hasher);
+            self.inodes.get(inode).map(|i| i.durable.hash).hash(hasher);
         }
     }
 

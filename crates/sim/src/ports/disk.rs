@@ -7,6 +7,7 @@ use twinroot_payload::io::{Fault, ReadAt, WriteAt};
 use twinroot_ports::{Disk, Outcome, SlotWriter};
 
 use crate::medium::sectors::Sectors;
+use crate::plant::Plant;
 use crate::watch::Rule;
 use crate::world::World;
 
@@ -38,7 +39,10 @@ impl Disk for World {
     }
 
     fn target(&self, slot: &InactiveSlot, part: Part) -> Outcome<Box<dyn SlotWriter>> {
-        let slot = slot.name();
+        let slot = match self.planted(Plant::WrongSlot) {
+            true => slot.name().other(),
+            false => slot.name(),
+        };
         self.effect("disk: open for writing", |m| {
             if m.running
                 .as_ref()
@@ -105,6 +109,13 @@ impl WriteAt for Partition {
     }
 
     fn flush(&self) -> Result<(), Fault> {
+        let lazy = match self.part {
+            Part::Data => Plant::DataFlush,
+            Part::Tree => Plant::TreeFlush,
+        };
+        if self.world.planted(lazy) {
+            return Ok(());
+        }
         self.act("slot: flush", Sectors::flush)
     }
 }

@@ -12,9 +12,15 @@ use twinroot_core::error::{Code, Failure};
 use twinroot_payload::io::Fault;
 use twinroot_ports::Ports;
 
+use crate::plant::Plant;
 use crate::world::World;
 
 impl World {
+    /// Whether this mistake was planted.
+    fn planted(&self, plant: Plant) -> bool {
+        self.outside(|m| m.planted(plant))
+    }
+
     /// All ports of this machine.
     #[must_use]
     pub const fn ports(&self) -> Ports<'_> {

@@ -5,6 +5,7 @@ use twinroot_core::error::{Code, Failure};
 use twinroot_ports::{Outcome, Store};
 
 use super::failed;
+use crate::plant::Plant;
 use crate::world::World;
 
 /// `#` cannot stand in a blob's name, so a leftover is never taken for a blob.
@@ -21,16 +22,26 @@ impl Store for World {
         let refused = || failed(Code::StateUnwritable, name);
         let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
         let temporary = &format!("{folder}/{TEMPORARY}");
+        if self.planted(Plant::StoreInPlace) {
+            self.effect("store: create", |m| m.files.create(name));
+            let written = self.effect("store: write", |m| m.files.write(name, bytes));
+            return written.map_err(refused());
+        }
         self.effect("store: create", |m| m.files.create(temporary));
+        let lazy = self.planted(Plant::StoreFileSync);
+        let sync = || match lazy {
+            true => Ok(()),
+            false => self.effect("store: fsync", |m| m.files.sync_file(temporary)),
+        };
         let written = self.effect("store: write", |m| m.files.write(temporary, bytes));
-        let durable =
-            written.and_then(|()| self.effect("store: fsync", |m| m.files.sync_file(temporary)));
-        if let Err(fault) = durable {
+        if let Err(fault) = written.and_then(|()| sync()) {
             self.effect("store: drop temporary", |m| m.files.unlink(temporary));
             return Err(refused()(fault));
         }
         self.effect("store: rename", |m| m.files.rename(temporary, name));
-        self.effect("store: fsync folder", |m| m.files.sync_dir());
+        if !self.planted(Plant::StoreFolderSync) {
+            self.effect("store: fsync folder", |m| m.files.sync_dir());
+        }
         Ok(())
     }
 

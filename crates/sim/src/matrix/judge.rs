@@ -1,0 +1,94 @@
+//! The rules, looked at when the node has come to rest after a cut.
+
+use std::collections::BTreeMap;
+
+use twinroot_core::records::Records;
+
+use super::drive::Driver;
+use crate::watch::{Rule, Violation, slot_holds};
+use crate::world::{Behaviour, Machine};
+
+/// What a node must not fall behind: its records as they were durable before the step.
+#[derive(Debug, Clone)]
+pub struct Baseline {
+    records: Records,
+    metadata: BTreeMap<String, u64>,
+}
+
+impl Baseline {
+    /// What is durable on `machine`.
+    #[must_use]
+    pub fn of(machine: &Machine, driver: &dyn Driver) -> Self {
+        Self { records: driver.records(machine), metadata: driver.metadata(machine) }
+    }
+}
+
+/// Every rule that the resting machine breaks.
+pub(super) fn judge(machine: &Machine, driver: &dyn Driver, before: &Baseline) -> Vec<Violation> {
+    let mut found = machine.watch.violations.clone();
+    let mut broken = |rule, detail: String| found.push(Violation { rule, detail });
+    let records = driver.records(machine);
+    if let Some(running) = &machine.running {
+        let image = machine.images.get(&running.root);
+        match image.map(|image| image.behaviour) {
+            None => broken(Rule::UnverifiedStarted, format!("root {} runs", running.root)),
+            Some(Behaviour::Good) => {}
+            Some(bad) => {
+                let version = &running.version;
+                broken(Rule::NotConverged, format!("at rest on {version}, which is {bad:?}"));
+            }
+        }
+        if !slot_holds(&machine.slots[running.slot.index()], &running.root) {
+            let detail = format!("slot {} is not what was signed", running.slot);
+            broken(Rule::UnverifiedStarted, detail);
+        }
+        if records.denies_root(&running.root).is_some() {
+            broken(Rule::DeniedStarted, format!("{} runs and is denied", running.version));
+        }
+        let stamped = image.and_then(|image| image.stamped_floor.as_ref());
+        if records.floor(stamped).is_some_and(|floor| running.version < *floor) {
+            broken(Rule::BelowFloorStarted, running.version.to_string());
+        }
+        // An entry that still counts would be given up by the loader, good as it is.
+        let counted = machine.loader_state().entries.into_iter().any(|entry| {
+            entry.name.tries().is_some() && running.entry.starts_with(entry.name.stem())
+        });
+        if counted {
+            broken(Rule::NotConverged, format!("{} rests without blessing", running.version));
+        }
+    } else {
+        broken(Rule::NotConverged, "nothing runs".to_owned());
+    }
+    found.extend(fallen(&records, &driver.metadata(machine), before));
+    found
+}
+
+/// What only rises has fallen.
+fn fallen(
+    records: &Records,
+    metadata: &BTreeMap<String, u64>,
+    before: &Baseline,
+) -> Vec<Violation> {
+    let mut found = Vec::new();
+    let mut broken = |rule, detail: String| found.push(Violation { rule, detail });
+    if records.floor < before.records.floor {
+        broken(Rule::FloorFell, format!("{:?} to {:?}", before.records.floor, records.floor));
+    }
+    for denial in &before.records.denied {
+        if records.denies_root(&denial.root_hash).is_none() {
+            broken(Rule::DenialForgotten, denial.version.to_string());
+        }
+    }
+    let root = |versions: &BTreeMap<String, u64>| versions.get("root").copied().unwrap_or(0);
+    let rotated = root(metadata) > root(&before.metadata);
+    for (role, version) in &before.metadata {
+        let now = metadata.get(role).copied().unwrap_or(0);
+        // DESIGN section 5: timestamp and snapshot may fall after a verified root has replaced
+        // their keys.
+        let excused = rotated && matches!(role.as_str(), "timestamp" | "snapshot");
+        if now < *version && !excused {
+            broken(Rule::MetadataFell, format!("{role}: {version} to {now}"));
+        }
+    }
+    found
+}
