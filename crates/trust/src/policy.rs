@@ -270,6 +270,10 @@ impl RolloutPolicy {
                 start: fields.time("start")?,
                 schedule: Schedule::take(&mut fields)?,
             }),
+            None if fields.has("start") || fields.has("waves") => {
+                let place = fields.place_of("offer");
+                return Err(FieldError::Missing { place });
+            }
             None => None,
         };
         let policy = Self {

@@ -290,6 +290,7 @@ fn a_policy_without_a_pause_switch_or_a_schedule_is_refused() {
         "withdrawn = []\n",
         "channel = \"stable\"\n",
         "start = 2026-11-23T12:00:00Z\n",
+        "offer = \"2026.11.2\"\n",
     ] {
         let text = STABLE.replace(missing, "");
         assert_eq!(

@@ -326,37 +326,7 @@ fn payload(mut fields: Fields) -> Result<Described, FieldError> {
     let path = path(&mut fields)?;
     let size = fields.number("size", 1..=MAX_PAYLOAD)?;
     let sha256: Digest = fields.parsed("sha256")?;
-    let coding = match format {
-        Some(_) => {
-            let mut index = fields.table("index")?;
-            let described = IndexRef {
-                size: index.number("size", 1..=MAX_INDEX)?,
-                sha256: index.parsed("sha256")?,
-            };
-            index.finish()?;
-            if described.size > size {
-                let rule = "an index cannot be larger than its payload";
-                return Err(FieldError::Contradiction {
-                    place: fields.place_of("index.size"),
-                    rule,
-                });
-            }
-            Coding::Segments {
-                format: KNOWN_PAYLOAD_FORMAT,
-                index: described,
-            }
-        }
-        None if fields.has("index") => {
-            return Err(FieldError::Missing {
-                place: fields.place_of("format"),
-            });
-        }
-        None if fields.has("compression") => {
-            word(&mut fields, "compression", &["zstd"], |name| name)?;
-            Coding::Zstd
-        }
-        None => Coding::Plain,
-    };
+    let coding = coding(&mut fields, format.is_some(), size)?;
     fields.finish()?;
     Ok(Described {
         payload: Some(Payload {
@@ -367,6 +337,38 @@ fn payload(mut fields: Fields) -> Result<Described, FieldError> {
         }),
         format: format.unwrap_or(0),
     })
+}
+
+/// How the file holds its artefact; `segmented` if it states a format, which is the known one.
+fn coding(fields: &mut Fields, segmented: bool, size: u64) -> Result<Coding, FieldError> {
+    if segmented {
+        let mut table = fields.table("index")?;
+        let index = IndexRef {
+            size: table.number("size", 1..=MAX_INDEX)?,
+            sha256: table.parsed("sha256")?,
+        };
+        table.finish()?;
+        if index.size > size {
+            return Err(FieldError::Contradiction {
+                place: fields.place_of("index.size"),
+                rule: "an index cannot be larger than its payload",
+            });
+        }
+        return Ok(Coding::Segments {
+            format: KNOWN_PAYLOAD_FORMAT,
+            index,
+        });
+    }
+    if fields.has("index") {
+        return Err(FieldError::Missing {
+            place: fields.place_of("format"),
+        });
+    }
+    if fields.has("compression") {
+        word(fields, "compression", &["zstd"], |name| name)?;
+        return Ok(Coding::Zstd);
+    }
+    Ok(Coding::Plain)
 }
 
 /// A full payload in an unknown format leaves nothing that this client could install.
