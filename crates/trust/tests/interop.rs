@@ -204,3 +204,33 @@ fn ed25519_repositories_of_python_tuf_pass_the_strict_policy_too() {
         assert!(repo.start().is_ok(), "{name}");
     }
 }
+
+#[test]
+fn repositories_of_tough_are_read_with_their_delegation() {
+    for name in ["ed25519", "p256"] {
+        let mut repo = Foreign::open("tough", name);
+        let top = repo.fetch("file.txt");
+        assert_eq!(top.as_deref(), Some(&b"published by tough\n"[..]), "{name}");
+        let delegated = repo.fetch("delegated.txt");
+        assert_eq!(
+            delegated.as_deref(),
+            Some(&b"delegated by tough\n"[..]),
+            "{name}"
+        );
+        assert_eq!(repo.fetch("delegated-missing"), None);
+    }
+}
+
+#[test]
+fn key_ids_of_tough_follow_from_its_keys_and_its_p256_keys_need_the_policy() {
+    let mut plain = Foreign::open("tough", "ed25519");
+    plain.client.policy = KeyPolicy::node();
+    assert!(plain.start().is_ok());
+    let mut mixed = Foreign::open("tough", "p256");
+    mixed.client.policy = KeyPolicy::node();
+    let error = mixed
+        .start()
+        .map(|_| ())
+        .expect_err("online keys are P-256");
+    assert_eq!(error.code(), "threshold-not-met");
+}
