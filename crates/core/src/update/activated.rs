@@ -9,7 +9,7 @@ use super::checking::waits_for;
 use super::effect::{ArmMode, Effect, EffectKind};
 use super::event::{Command, Event, Goal, HealthPurpose, HealthVerdict};
 use super::state::{ActivateStep, Phase, Purpose, Wish};
-use super::{Ctx, Transition, checking};
+use super::{Ctx, Transition, checking, staging};
 use crate::error::{Code, Failure};
 use crate::facts::Counting;
 use crate::why::WaitReason;
@@ -92,12 +92,24 @@ pub(super) fn on(ctx: &Ctx<'_>, proven: &Proven, step: ActivateStep, event: Even
         (ActivateStep::Arm, Event::Done(EffectKind::Arm)) => armed_entry(ctx, proven),
         (ActivateStep::Unpin, Event::Done(EffectKind::Pin)) => armed(ctx, proven),
         (ActivateStep::Armed, event) => on_armed(ctx, proven, event),
+        (ActivateStep::Arm, Event::Failed { failure, .. }) if image_lost(&failure) => {
+            staging::bring_again(ctx, proven.candidate(), failure)
+        }
         (_, Event::Failed { failure, .. }) => refused(ctx, proven, failure),
         (
             ActivateStep::Health | ActivateStep::PinGood | ActivateStep::Arm | ActivateStep::Unpin,
             other,
         ) => ctx.rest(other),
     }
+}
+
+/// A cut in the middle of arming can cost the staged boot image its name (a FAT rename is two
+/// updates): a release that stayed 'staged' without it could never be armed nor replaced.
+fn image_lost(failure: &Failure) -> bool {
+    matches!(
+        failure.code,
+        Code::EntryMissing | Code::ReadBackMismatch | Code::DigestMismatch
+    )
 }
 
 fn healthy_before(ctx: &Ctx<'_>, proven: &Proven, verdict: HealthVerdict) -> Transition {

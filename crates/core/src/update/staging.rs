@@ -48,9 +48,7 @@ pub(super) fn enter(ctx: &Ctx<'_>, candidate: &Candidate, step: StageStep) -> Tr
         candidate: candidate.clone(),
         step,
     };
-    ctx.go(phase)
-        .persist(ctx)
-        .then(effect_of(ctx, candidate, step))
+    enter_phase(ctx, candidate, phase, step)
 }
 
 fn enter_repair(ctx: &Ctx<'_>, candidate: &Candidate, step: StageStep) -> Transition {
@@ -58,6 +56,25 @@ fn enter_repair(ctx: &Ctx<'_>, candidate: &Candidate, step: StageStep) -> Transi
         candidate: candidate.clone(),
         step,
     };
+    enter_phase(ctx, candidate, phase, step)
+}
+
+/// The other slot is only ever given up while a blessed one runs: looked at before every step, since
+/// what was true at the step before is a memory.
+fn enter_phase(ctx: &Ctx<'_>, candidate: &Candidate, phase: Phase, step: StageStep) -> Transition {
+    if ctx
+        .facts
+        .booted_entry()
+        .is_none_or(|entry| !entry.is_blessed())
+    {
+        let subject = alloc::format!("slot {}", ctx.facts.inactive().name());
+        let failure = Failure::new(Code::NotNow, subject, "the slot that runs is not blessed")
+            .with_remedy("wait until its trial has ended");
+        return ctx
+            .idle(waits_for(ctx, &failure))
+            .persist(ctx)
+            .refuse(failure);
+    }
     ctx.go(phase)
         .persist(ctx)
         .then(effect_of(ctx, candidate, step))
@@ -211,6 +228,21 @@ fn failed(ctx: &Ctx<'_>, candidate: &Candidate, failure: Failure, progress: u64)
         None => transition,
     };
     transition.refuse(failure)
+}
+
+/// What was staged is not all there any more: it is written again, as often as any failing try.
+pub(super) fn bring_again(ctx: &Ctx<'_>, candidate: &Candidate, failure: Failure) -> Transition {
+    let attempts = ctx.failed_try(candidate.id(), 0);
+    if attempts.count >= ctx.policy.max_attempts {
+        return failed(ctx, candidate, failure, 0);
+    }
+    let mut state = ctx.state.clone();
+    state.attempts = attempts;
+    let again = Ctx {
+        state: &state,
+        ..*ctx
+    };
+    enter(&again, candidate, StageStep::Write)
 }
 
 /// Whether writing may start or go on by the wish.

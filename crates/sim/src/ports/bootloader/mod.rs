@@ -157,18 +157,31 @@ impl Bootloader for World {
                 self.delete(&name)?;
             }
         }
-        Ok(())
+        self.settle_twins()
     }
 }
 
 impl World {
+    /// Blessing that was cut leaves the counted name beside the blessed one: it has had its use.
+    fn settle_twins(&self) -> Outcome<()> {
+        let entries = self.outside(|m| m.entries());
+        let blessed = |stem: &str| entries.iter().any(|e| e.tries().is_none() && e.stem() == stem);
+        for twin in entries.iter().filter(|e| e.tries().is_some() && blessed(e.stem())) {
+            self.delete(twin.file_name())?;
+        }
+        Ok(())
+    }
+
     /// Gives a staged image its bootable name, the last step of arming.
     fn make_entry(&self, version: &Version, uki: &Digest, tries: u32) -> Outcome<EntryName> {
         let staged = staged_name(uki);
-        let whole = self.file(&staged).is_some_and(|bytes| Digest::of(&bytes) == *uki);
-        if !whole && !self.planted(Plant::ArmUnread) {
-            let cause = "the staged image is missing or not what it was";
-            return Err(Failure::new(Code::ReadBackMismatch, staged, cause));
+        let found = self.file(&staged).map(|bytes| Digest::of(&bytes));
+        let (code, cause) = match found {
+            None => (Code::EntryMissing, "its image was not staged"),
+            Some(_) => (Code::ReadBackMismatch, "its staged image is not what it was"),
+        };
+        if found != Some(*uki) && !self.planted(Plant::ArmUnread) {
+            return Err(Failure::new(code, staged, cause));
         }
         let plain = EntryName::for_release(version, uki);
         let entry = if self.planted(Plant::ArmUncounted) { plain } else { plain.on_trial(tries) };
