@@ -11,16 +11,31 @@ use twinroot_ports::{Fault, Fetch};
 use super::*;
 use server::Server;
 
-/// Small windows, so that slowness shows in a moment.
-fn quick() -> HttpOptions {
+/// Patient, so that a busy machine changes no verdict.
+fn patient() -> HttpOptions {
     HttpOptions {
-        connect_timeout: Duration::from_secs(5),
-        idle_timeout: Duration::from_millis(400),
-        minimum: MinimumThroughput {
-            bytes_per_second: 1000,
-            window: Duration::from_millis(300),
-        },
+        idle_timeout: Duration::from_secs(20),
         ..HttpOptions::default()
+    }
+}
+
+/// Gives up on silence in a moment.
+fn hasty() -> HttpOptions {
+    HttpOptions {
+        idle_timeout: Duration::from_millis(400),
+        ..HttpOptions::default()
+    }
+}
+
+/// Demands a throughput, over a small window.
+fn demanding() -> HttpOptions {
+    let minimum = MinimumThroughput {
+        bytes_per_second: 1000,
+        window: Duration::from_millis(300),
+    };
+    HttpOptions {
+        minimum,
+        ..patient()
     }
 }
 
@@ -29,7 +44,7 @@ fn fetch_with(server: &Server, options: HttpOptions) -> HttpFetch {
 }
 
 fn fetch(server: &Server) -> HttpFetch {
-    fetch_with(server, quick())
+    fetch_with(server, patient())
 }
 
 fn collect(fetch: &dyn Fetch, range: std::ops::Range<u64>) -> Result<Vec<u8>, Failure> {
@@ -46,7 +61,9 @@ fn good_server() -> Server {
     Server::start(|request, stream| {
         let file = request.path.strip_prefix("/repo/").unwrap_or_default();
         let Some((_, content)) = CONTENT.iter().find(|(name, _)| *name == file) else {
-            let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 4\r\n\r\nnone");
+            let _ = stream.write_all(
+                b"HTTP/1.1 404 Not Found\r\ncontent-length: 4\r\nconnection: close\r\n\r\nnone",
+            );
             return;
         };
         let (head, body) = match request.header("range") {
@@ -55,7 +72,9 @@ fn good_server() -> Server {
                 let (first, last) = range["bytes=".len()..].split_once('-').unwrap();
                 let (first, last): (usize, usize) = (first.parse().unwrap(), last.parse().unwrap());
                 if last >= content.len() {
-                    let _ = stream.write_all(b"HTTP/1.1 416 No\r\ncontent-length: 0\r\n\r\n");
+                    let _ = stream.write_all(
+                        b"HTTP/1.1 416 No\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+                    );
                     return;
                 }
                 let total = content.len();
@@ -64,7 +83,11 @@ fn good_server() -> Server {
                 (head, &content[first..=last])
             }
         };
-        let _ = write!(stream, "{head}content-length: {}\r\n\r\n", body.len());
+        let _ = write!(
+            stream,
+            "{head}content-length: {}\r\nconnection: close\r\n\r\n",
+            body.len()
+        );
         let _ = stream.write_all(body);
     })
 }
@@ -81,7 +104,7 @@ fn a_directory_keeps_the_contract_of_every_source() {
     write_content(home.path());
     fetch_contract(&DirFetch::new(home.path(), home.path()));
     let url = format!("file://{}", home.path().display());
-    fetch_contract(&open(&[(url.clone(), url)], &quick()).unwrap());
+    fetch_contract(&open(&[(url.clone(), url)], &patient()).unwrap());
 }
 
 #[expect(clippy::disallowed_methods, reason = "fixtures of a test")]
@@ -177,7 +200,7 @@ fn a_trickle_is_too_slow_even_though_it_never_idles() {
             std::thread::sleep(Duration::from_millis(50));
         }
     });
-    let refusal = fetch(&server)
+    let refusal = fetch_with(&server, demanding())
         .metadata("timestamp.json", 10_000)
         .unwrap_err();
     assert_eq!(refusal.code, Code::TooSlow, "{refusal}");
@@ -195,7 +218,9 @@ fn silence_times_out_before_and_amid_the_answer() {
             // Holds the connection open until the client gives up.
             let _ = std::io::Read::read(stream, &mut [0; 1]);
         });
-        let refusal = fetch(&server).metadata("timestamp.json", 100).unwrap_err();
+        let refusal = fetch_with(&server, hasty())
+            .metadata("timestamp.json", 100)
+            .unwrap_err();
         assert_eq!(refusal.code, Code::TimedOut, "after {said:?}: {refusal}");
     }
 }
@@ -209,7 +234,7 @@ fn headers_that_trickle_do_not_outlast_the_idle_timeout() {
         }
     });
     assert_eq!(
-        fetch(&server)
+        fetch_with(&server, hasty())
             .metadata("timestamp.json", 100)
             .unwrap_err()
             .code,
@@ -227,14 +252,7 @@ fn a_flood_of_headers_is_refused() {
             }
         }
     });
-    // Patience, so that it is the flood that ends it and not the clock.
-    let patient = HttpOptions {
-        idle_timeout: Duration::from_secs(20),
-        ..quick()
-    };
-    let refusal = fetch_with(&server, patient)
-        .metadata("timestamp.json", 100)
-        .unwrap_err();
+    let refusal = fetch(&server).metadata("timestamp.json", 100).unwrap_err();
     assert_eq!(refusal.code, Code::Unreachable, "{refusal}");
 }
 
@@ -263,7 +281,7 @@ fn an_answer_to_another_range_is_refused_before_a_byte_of_it_is_used() {
         "HTTP/1.1 206 P\r\ncontent-range: bytes 19-29/100\r\ncontent-length: 11\r\n\r\n0123456789a",
         "HTTP/1.1 206 P\r\ncontent-range: bytes 20-28/100\r\ncontent-length: 9\r\n\r\n012345678",
         "HTTP/1.1 206 P\r\ncontent-range: bytes 20-29/100\r\ncontent-length: 9\r\n\r\n012345678",
-        "HTTP/1.1 416 No\r\ncontent-range: bytes */15\r\ncontent-length: 0\r\n\r\n",
+        "HTTP/1.1 416 No\r\ncontent-range: bytes */15\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
     ];
     for lie in lies {
         let mut used = 0;
@@ -285,17 +303,21 @@ fn only_404_means_that_there_is_none() {
         (304, Code::HttpStatus),
     ] {
         let server = Server::start(move |_, stream| {
-            let _ = write!(stream, "HTTP/1.1 {status} S\r\ncontent-length: 0\r\n\r\n");
+            let _ = write!(
+                stream,
+                "HTTP/1.1 {status} S\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+            );
         });
         let refusal = fetch(&server).metadata("2.root.json", 100).unwrap_err();
         assert_eq!(refusal.code, code, "{status}");
         let mirrors = Mirrors::new(vec![Source::Http(fetch(&server))]).unwrap();
         assert_eq!(mirrors.metadata("2.root.json", 100).unwrap_err().code, code);
     }
-    let forbidden = Server::saying("HTTP/1.1 403 No\r\ncontent-length: 0\r\n\r\n");
+    let forbidden =
+        Server::saying("HTTP/1.1 403 No\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
     let options = HttpOptions {
         forbidden_is_missing: true,
-        ..quick()
+        ..patient()
     };
     assert_eq!(
         fetch_with(&forbidden, options)
@@ -318,7 +340,7 @@ fn redirects_within_http_are_followed_and_others_refused() {
         };
         let _ = write!(
             stream,
-            "HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\n\r\n"
+            "HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
         );
     });
     let source = fetch(&server);
@@ -372,10 +394,10 @@ fn urls_of_other_kinds_are_refused() {
         "file://other-host/x",
         "",
     ] {
-        let refusal = open(&[(String::from(url), String::from(url))], &quick()).unwrap_err();
+        let refusal = open(&[(String::from(url), String::from(url))], &patient()).unwrap_err();
         assert_eq!(refusal.code, Code::UrlInvalid, "{url}");
     }
-    assert_eq!(open(&[], &quick()).unwrap_err().code, Code::ConfigMissing);
+    assert_eq!(open(&[], &patient()).unwrap_err().code, Code::ConfigMissing);
 }
 
 #[test]
@@ -383,7 +405,7 @@ fn a_dead_server_is_unreachable_and_an_impostor_fails_tls() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     drop(listener);
-    let source = HttpFetch::new(&url, &url, quick()).unwrap();
+    let source = HttpFetch::new(&url, &url, patient()).unwrap();
     assert_eq!(
         source.metadata("timestamp.json", 10).unwrap_err().code,
         Code::Unreachable
@@ -391,7 +413,7 @@ fn a_dead_server_is_unreachable_and_an_impostor_fails_tls() {
 
     let plain = Server::saying("this is no TLS at all");
     let url = plain.url().replace("http://", "https://");
-    let source = HttpFetch::new(&url, &url, quick()).unwrap();
+    let source = HttpFetch::new(&url, &url, patient()).unwrap();
     let refusal = source.metadata("timestamp.json", 10).unwrap_err();
     assert!(
         matches!(
@@ -407,7 +429,7 @@ fn proxies_are_used_when_configured_only() {
     let proxy = Server::saying("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nproxy");
     let options = HttpOptions {
         proxy: Some(proxy.url()),
-        ..quick()
+        ..patient()
     };
     let url = "http://mirror.invalid/repo";
     let source = HttpFetch::new(url, url, options).unwrap();
@@ -458,7 +480,8 @@ fn the_next_mirror_takes_over_where_the_first_broke_off() {
 
 #[test]
 fn a_dead_mirror_neither_hides_nor_proves_that_there_is_none() {
-    let broken = Server::saying("HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n");
+    let broken =
+        Server::saying("HTTP/1.1 500 No\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
     let good = good_server();
     let both = || vec![Source::Http(fetch(&broken)), Source::Http(fetch(&good))];
     let mirrors = Mirrors::new(both()).unwrap();
