@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow, bail};
 use twinroot_core::bootfmt::pe::{Machine, build_uki};
@@ -24,6 +25,9 @@ pub(crate) struct Args {
     /// Its version
     #[arg(long)]
     version: String,
+    /// When it was built, in Unix seconds: the earliest time that a node running it believes [default: now]
+    #[arg(long)]
+    built: Option<u64>,
     /// Bytes that stand for the kernel, so that two versions differ as real ones do
     #[arg(long, default_value_t = 65_536)]
     kernel_bytes: usize,
@@ -36,8 +40,15 @@ pub(crate) struct Args {
 pub(crate) fn make(args: &Args) -> Result<()> {
     let root = root_hash(&args.image, &args.salt)?;
     let cmdline = format!("roothash={root} ro quiet");
+    let now = || {
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs())
+    };
     let os_release = format!(
-        "ID={product}\nIMAGE_ID={product}\nIMAGE_VERSION={version}\nPRETTY_NAME=\"{product} {version}\"\n",
+        "ID={product}\nIMAGE_ID={product}\nIMAGE_VERSION={version}\nTWINROOT_BUILT={built}\n\
+         PRETTY_NAME=\"{product} {version}\"\n",
+        built = args.built.unwrap_or_else(now),
         product = args.product,
         version = args.version,
     );
