@@ -133,14 +133,14 @@ impl<'a> Agent<'a> {
         self.facts = observe::facts(&self.ports)?;
         let now = self.ports.clock.now();
         let policy = &self.options.policy;
-        Ok(update::step(
-            &self.state,
-            &self.records,
-            &self.facts,
-            event,
-            now,
-            policy,
-        ))
+        let next = update::step(&self.state, &self.records, &self.facts, event, now, policy);
+        // The rules of DESIGN section 5, checked at every step of every test; a release build does
+        // not pay for them.
+        debug_assert_eq!(
+            update::invariants::broken(&self.state, &next, &self.facts, &self.records),
+            Vec::<String>::new(),
+        );
+        Ok(next)
     }
 
     /// Carries out a transition and all that follow from it.

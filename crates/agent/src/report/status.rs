@@ -5,8 +5,8 @@ use twinroot_core::facts::{Facts, Fallback};
 use twinroot_core::records::{DeniedBy, Records};
 use twinroot_core::slot::SlotName;
 use twinroot_core::update::recover::under_way;
-use twinroot_core::update::state::Purpose;
-use twinroot_core::update::{Phase, SavedRelease};
+use twinroot_core::update::state::{Purpose, Resume};
+use twinroot_core::update::{Phase, PhaseName, SavedRelease};
 use twinroot_core::wire::{
     Denied, FallbackStatus, Node, Reason, ReleaseRef, Schema, SlotStatus, Status,
 };
@@ -31,7 +31,7 @@ pub fn status(agent: &Agent<'_>, settings: &Settings) -> Outcome<Status> {
     };
     Ok(Status {
         schema: Schema,
-        phase: state.phase.name().as_str().to_owned(),
+        phase: phase_name(&state.phase).as_str().to_owned(),
         sentence: sentence(&state.phase, facts),
         node: node(settings),
         booted: slot(facts, records, facts.booted().name()),
@@ -129,6 +129,32 @@ fn denied(records: &Records) -> Vec<Denied> {
     records.denied.iter().map(entry).collect()
 }
 
+/// The phase's name. Whoever looks on from outside sees a release that is to be verified again as
+/// standing where it stood.
+const fn phase_name(phase: &Phase) -> PhaseName {
+    match phase {
+        Phase::Checking {
+            purpose: Purpose::Resume { at, .. },
+        } => match at {
+            Resume::Staging => PhaseName::Staging,
+            Resume::Staged => PhaseName::Staged,
+            Resume::Activated => PhaseName::Activated,
+            Resume::Repairing => PhaseName::Repairing,
+        },
+        other => other.name(),
+    }
+}
+
+fn resuming(at: Resume, version: &str, facts: &Facts) -> String {
+    let slot = facts.inactive().name();
+    match at {
+        Resume::Staging => format!("{version} is half written to slot {slot}"),
+        Resume::Staged => format!("{version} lies in slot {slot} and is not activated"),
+        Resume::Activated => format!("{version} is tried at the next start"),
+        Resume::Repairing => format!("slot {slot} is half repaired with {version}"),
+    }
+}
+
 /// The phase in one sentence.
 fn sentence(phase: &Phase, facts: &Facts) -> String {
     let running = &facts.system().version;
@@ -141,9 +167,7 @@ fn sentence(phase: &Phase, facts: &Facts) -> String {
                 "looking once more at {} before the restart",
                 proven.candidate().version()
             ),
-            Purpose::Resume { saved, .. } => {
-                format!("{} is verified again after a restart", about(saved))
-            }
+            Purpose::Resume { saved, at } => resuming(*at, &about(saved), facts),
         },
         Phase::Available { candidate, .. } => {
             format!("{} is available", candidate.version())

@@ -92,7 +92,12 @@ impl Node {
     }
 
     /// Publishes a release that behaves so when it runs.
-    pub(crate) fn publish(&mut self, version: &str, seed: u64, behaviour: Behaviour) -> fake::Release {
+    pub(crate) fn publish(
+        &mut self,
+        version: &str,
+        seed: u64,
+        behaviour: Behaviour,
+    ) -> fake::Release {
         let image = fake::changed(&fake::image(7, BLOCKS), seed, [seed % BLOCKS]);
         let release = self.repo.release(fake::STABLE, version, &image);
         self.show();

@@ -265,7 +265,7 @@ pub(super) fn drop_release(ctx: &Ctx<'_>, proven: &Proven, reason: WaitReason) -
         .idle(reason)
         .persist(ctx)
         .note("dropped", Some(saved.clone()), detail);
-    match ctx.facts.entry_of(&saved.root_hash) {
+    match ctx.removable(&saved.root_hash) {
         Some(entry) => transition.then(Effect::Retire(entry.stem.clone())),
         None => transition,
     }

@@ -40,7 +40,7 @@ pub(super) fn anywhere(ctx: &Ctx<'_>, command: &Command) -> Option<Transition> {
 fn deny(ctx: &Ctx<'_>, release: &SavedRelease, reason: &str) -> Transition {
     let change = RecordChange::Deny(by_person(ctx, release, reason));
     let transition = ctx.stay();
-    match ctx.facts.entry_of(&release.root_hash) {
+    match ctx.removable(&release.root_hash) {
         Some(entry) => transition
             .persist(ctx)
             .then(Effect::SaveRecords(change))

@@ -39,7 +39,7 @@ pub(super) fn on(
 }
 
 fn retire(ctx: &Ctx<'_>, release: &OnTrial, failure: &Failure) -> Transition {
-    let Some(entry) = ctx.facts.entry_of(&release.release.root_hash) else {
+    let Some(entry) = ctx.removable(&release.release.root_hash) else {
         return denied(ctx, release, failure);
     };
     let step = DenyStep::Retire;

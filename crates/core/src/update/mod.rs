@@ -41,7 +41,7 @@ pub use saved::{Saved, SavedPhase};
 pub use state::{Phase, PhaseName, State, Wish};
 
 use crate::error::Failure;
-use crate::facts::{Facts, Now};
+use crate::facts::{EntryObserved, Facts, Now};
 use crate::records::Records;
 use crate::why::WaitReason;
 use state::Attempts;
@@ -194,6 +194,14 @@ impl Ctx<'_> {
             release: Some(release),
             count: before + 1,
         }
+    }
+
+    /// The entry that boots `root`, unless that is the root that runs: the entry of the running
+    /// system is never taken away by what follows from another release.
+    fn removable(&self, root: &twinroot_trust::digest::Digest) -> Option<&EntryObserved> {
+        self.facts
+            .other_entries()
+            .find(|entry| entry.root_hash == *root)
     }
 
     fn running(&self) -> String {

@@ -171,7 +171,7 @@ fn blessed(ctx: &Ctx<'_>, saved: Option<&Saved>) -> Transition {
         Some(SavedPhase::Staging { release }) => resume(ctx, release, Resume::Staging),
         Some(SavedPhase::Staged { release }) => resume(ctx, release, Resume::Staged),
         Some(SavedPhase::Repairing { release }) => resume(ctx, release, Resume::Repairing),
-        Some(SavedPhase::Denying { release, failure }) => {
+        Some(SavedPhase::Denying { release, failure }) if release.root_hash != root => {
             denying::begin(ctx, &unnamed(release), failure.clone())
         }
         Some(SavedPhase::Trial { release }) if release.root_hash == root => {
@@ -180,6 +180,7 @@ fn blessed(ctx: &Ctx<'_>, saved: Option<&Saved>) -> Transition {
         Some(
             SavedPhase::Idle
             | SavedPhase::Blocked { .. }
+            | SavedPhase::Denying { .. }
             | SavedPhase::Activated { .. }
             | SavedPhase::Rebooting { .. }
             | SavedPhase::Trial { .. }
@@ -236,7 +237,8 @@ fn roll_back_on(
             None => rolling_back::arrived(ctx, &unnamed(release), &cause),
         };
     }
-    let Some(from) = booted_release(ctx.facts, ctx.records) else {
+    // Blessed after all: what the file says of a failed trial is older than the blessing.
+    let Some(from) = booted_release(ctx.facts, ctx.records).filter(|_| failure.is_none()) else {
         return from_the_world(ctx);
     };
     let denial = super::commands::by_person(ctx, &from.release, reason);

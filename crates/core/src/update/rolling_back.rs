@@ -69,26 +69,34 @@ pub(super) fn on(
 /// since the loader would pick the newest again.
 pub(super) fn switch(ctx: &Ctx<'_>, from: &OnTrial, cause: &Cause) -> Transition {
     let other = ctx.facts.fallback_entry().map(|entry| entry.stem.clone());
+    let blessed = ctx
+        .facts
+        .booted_entry()
+        .is_some_and(|entry| entry.is_blessed());
     let effect = match (cause, other) {
         (Cause::Person { .. }, Some(stem)) => Effect::Pin(Some(stem)),
-        (Cause::Trial(_), Some(_)) => Effect::Retire(from.stem.clone()),
+        (Cause::Trial(_), Some(_)) if !blessed => Effect::Retire(from.stem.clone()),
+        (Cause::Trial(_), Some(_)) => {
+            let subject = alloc::format!("entry {}", from.stem);
+            let cause = "it is blessed, and a known-good entry is never removed";
+            return stuck(ctx, Failure::new(Code::BootFactsContradict, subject, cause));
+        }
         (Cause::Person { .. } | Cause::Trial(_), None) => {
-            let failure = Failure::new(
-                Code::NoFallback,
-                "the other slot",
-                "it has no entry that boots",
-            );
-            return ctx
-                .go(Phase::Blocked {
-                    failure: failure.clone(),
-                })
-                .persist(ctx)
-                .refuse(failure);
+            let cause = "it has no entry that boots";
+            return stuck(ctx, Failure::new(Code::NoFallback, "the other slot", cause));
         }
     };
     enter(ctx, from, cause, BackStep::Switch)
         .persist(ctx)
         .then(effect)
+}
+
+fn stuck(ctx: &Ctx<'_>, failure: Failure) -> Transition {
+    ctx.go(Phase::Blocked {
+        failure: failure.clone(),
+    })
+    .persist(ctx)
+    .refuse(failure)
 }
 
 fn enter(ctx: &Ctx<'_>, from: &OnTrial, cause: &Cause, step: BackStep) -> Transition {
@@ -127,7 +135,7 @@ pub(super) fn arrived(ctx: &Ctx<'_>, from: &OnTrial, cause: &Cause) -> Transitio
         Some(from.release.clone()),
         detail,
     );
-    match ctx.facts.entry_of(&from.release.root_hash) {
+    match ctx.removable(&from.release.root_hash) {
         Some(entry) => transition.then(Effect::Retire(entry.stem.clone())),
         None => transition,
     }

@@ -219,10 +219,7 @@ fn failed(ctx: &Ctx<'_>, candidate: &Candidate, failure: Failure, progress: u64)
             .note("failed", Some(candidate.saved()), failure.to_string());
     // An entry of an earlier run may stand for a slot that no longer holds what it boots.
     let root = candidate.root_hash();
-    let armed = ctx
-        .facts
-        .other_entries()
-        .find(|entry| entry.root_hash == root);
+    let armed = ctx.removable(&root);
     let transition = match armed {
         Some(entry) => transition.then(Effect::Retire(entry.stem.clone())),
         None => transition,
