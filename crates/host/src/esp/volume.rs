@@ -59,7 +59,7 @@ impl Volume {
     pub fn free(&self) -> Outcome<u64> {
         let stat = nix::sys::statvfs::statvfs(&self.root)
             .map_err(|errno| missing(&self.root, &errno.to_string()))?;
-        let free = u64::from(stat.blocks_available()).saturating_mul(stat.fragment_size());
+        let free = stat.blocks_available().saturating_mul(stat.fragment_size());
         match self.capacity {
             None => Ok(free),
             Some(capacity) => Ok(free.min(capacity.saturating_sub(self.used(&self.root)?))),

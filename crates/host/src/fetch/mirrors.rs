@@ -102,6 +102,9 @@ pub fn open(urls: &[(String, String)], options: &HttpOptions) -> Outcome<Mirrors
     Mirrors::new(sources.collect::<Outcome<Vec<_>>>()?)
 }
 
+/// A whole file, or that there is none.
+type Whole = Outcome<Option<Vec<u8>>>;
+
 /// The mirrors, tried from the one that worked last.
 #[derive(Debug)]
 pub struct Mirrors {
@@ -152,10 +155,7 @@ impl Mirrors {
     /// Any mirror that has the file wins. 'There is none' counts where no mirror has it and at least
     /// one said so: a dead mirror must not hold up the living, and expiry bounds what one that hides
     /// files can do.
-    fn whole(
-        &self,
-        get: &dyn Fn(&dyn Fetch) -> Outcome<Option<Vec<u8>>>,
-    ) -> Outcome<Option<Vec<u8>>> {
+    fn whole(&self, get: &dyn Fn(&dyn Fetch) -> Whole) -> Whole {
         let (mut absent, mut failed) = (false, None);
         for (position, mirror) in self.in_turn() {
             match get(mirror) {

@@ -7,11 +7,12 @@
 use std::io::{PipeReader, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 use twinroot_core::health::Outcome as Ended;
 
@@ -87,18 +88,29 @@ fn judge(program: &str, child: Child, output: PipeReader, timeout: Duration) -> 
 }
 
 /// Waits, then kills what is left of the group in any case. `None` where the time was up.
+///
+/// The program is reaped only after the kill: until then its number, which is the group's, cannot be
+/// given to anybody else.
 fn wait(mut child: Child, timeout: Duration, kill: impl Fn()) -> Option<ExitStatus> {
     let (send, ended) = channel();
-    // The waiter outlives this call only if the kernel cannot kill the process (stuck in I/O).
+    let (reap, killed) = channel::<()>();
+    let (reaped, status) = channel();
+    let id = i32::try_from(child.id()).map(Pid::from_raw).ok()?;
+    // The thread outlives this call only if the kernel cannot kill the process (stuck in I/O).
     std::thread::spawn(move || {
-        let _ = send.send(child.wait().ok());
+        let exited = waitid(Id::Pid(id), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
+        let _ = send.send(exited.is_ok());
+        let _ = killed.recv();
+        let _ = reaped.send(child.wait().ok());
     });
-    let status = match ended.recv_timeout(timeout) {
-        Ok(status) => status,
-        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-    };
+    let in_time = ended.recv_timeout(timeout).unwrap_or(false);
     kill();
-    status
+    drop(reap);
+    if in_time {
+        status.recv().ok().flatten()
+    } else {
+        None
+    }
 }
 
 /// Reads the pipe on a thread of its own, so that a flood never blocks the program nor fills memory.
