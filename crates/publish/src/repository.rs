@@ -254,6 +254,22 @@ impl Repository {
         self.save_draft("root", &Envelope::new(&root))
     }
 
+    /// Drafts a role as it is, with a new expiry.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for snapshot and timestamp, which `refresh` renews; as
+    /// [`Repository::edit_targets`].
+    pub fn renew(&self, role: &str, now: UnixTime) -> Result<()> {
+        match role {
+            "root" => self.edit_root(now, |_| Ok(())),
+            "snapshot" | "timestamp" => Err(Error::argument(
+                format!("role {role}"),
+                "it is never drafted; `refresh` signs it again",
+            )),
+            role => self.edit_targets(role, now, |_| Ok(())),
+        }
+    }
+
     /// The version that the next file of a role gets.
     ///
     /// # Errors

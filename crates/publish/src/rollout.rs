@@ -10,7 +10,7 @@ use twinroot_trust::version::Version;
 use crate::documents::TargetFile;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::layout::{ROLLOUT_ROLE, channel_role};
+use crate::layout::ROLLOUT_ROLE;
 use crate::repository::Repository;
 
 /// A rollout to begin.
@@ -193,7 +193,7 @@ impl Repository {
             "channels/{channel}/{}/{}/",
             self.settings.product, self.settings.architecture
         );
-        let listed = self.coming_targets(&channel_role(channel))?;
+        let listed = self.coming_targets(&self.role_of_channel(channel)?)?;
         let mut releases: Vec<(Version, Digest)> = listed
             .targets
             .iter()

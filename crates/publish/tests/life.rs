@@ -86,27 +86,68 @@ fn promotion_lists_the_same_bytes_so_the_release_keeps_its_id() {
     );
 }
 
+/// Bytes that a node on `base` fetches of a release, index included.
+fn fetched(repo: &Repo, release: &fake::Release, base: &[u8]) -> u64 {
+    use twinroot_payload::index::{self, Expect, Index};
+    use twinroot_payload::plan::{Plan, TargetScan};
+    use twinroot_payload::reuse::{Base, ReuseTable, TABLE_BYTES};
+    let manifest = twinroot_trust::manifest::Manifest::parse(&release.manifest).unwrap();
+    let (image, root_hash) = (manifest.system_image(), *release.root_hash.as_bytes());
+    let file = std::fs::read(repo.published().join("targets").join(&image.full.path)).unwrap();
+    let twinroot_trust::manifest::Coding::Segments { index: named, .. } = &image.full.coding else {
+        panic!("images are coded in segments");
+    };
+    let bytes = index::load(&file, named.size, named.sha256.as_bytes()).unwrap();
+    let expect = Expect {
+        image_bytes: image.size,
+        root_hash,
+        file_bytes: image.full.size,
+    };
+    let index = Index::open(&bytes, &expect).unwrap();
+    let blocks = base.len() as u64 / 4096;
+    let table = ReuseTable::build(
+        Base::to_hash(&base, blocks, &fake::SALT),
+        &index,
+        TABLE_BYTES,
+    );
+    let plan = Plan::make(&index, Some(&table), TargetScan::Nothing).unwrap();
+    named.size + plan.figures().fetch
+}
+
 #[test]
-fn the_second_release_codes_what_is_new_first_and_reuses_the_history() {
+fn a_node_on_the_release_before_fetches_little_more_than_what_is_new() {
+    let base = fake::image(1, 256);
+    // Every eighth block: without the history each segment of 16 blocks would hold two new ones.
+    let next = fake::changed(&base, 2, (0..256).step_by(8));
     let mut repo = Repo::new(4);
-    let first = repo.release(STABLE, "1.0", &fake::image(1, 256));
-    let second = repo.release(STABLE, "1.1", &fake::changed(&first.image, 2, 100..110));
-    let history = |version: &str| {
-        let path = repo
+    repo.release(STABLE, "1.0", &base);
+    let release = repo.release(STABLE, "1.1", &next);
+    let mut forgetful = Repo::new(4);
+    forgetful.release(STABLE, "1.0", &base);
+    std::fs::remove_file(
+        forgetful
             .repository
             .layout
             .releases()
-            .join(version)
-            .join("blocks.history");
-        std::fs::read(path).unwrap()
-    };
-    assert_ne!(history("1.0"), history("1.1"));
-    let payload = |release: &fake::Release| {
-        let manifest = twinroot_trust::manifest::Manifest::parse(&release.manifest).unwrap();
-        let full = &manifest.system_image().full;
-        std::fs::read(repo.published().join("targets").join(&full.path)).unwrap()
-    };
-    assert_ne!(payload(&first), payload(&second));
+            .join("1.0/blocks.history"),
+    )
+    .unwrap();
+    let without = forgetful.release(STABLE, "1.1", &next);
+    let (with, without) = (
+        fetched(&repo, &release, &base),
+        fetched(&forgetful, &without, &base),
+    );
+    println!(
+        "with history {with}, without {without} of {} bytes",
+        release.added.payload_bytes
+    );
+    // An eighth of the blocks is new; twice that leaves room for the index of a tiny image.
+    assert!(
+        with * 4 < release.added.payload_bytes,
+        "{with} of {}",
+        release.added.payload_bytes
+    );
+    assert!(with * 3 < without, "{with} with history, {without} without");
 }
 
 #[test]
@@ -142,6 +183,27 @@ fn a_repository_that_nobody_refreshes_is_refused_after_seven_days_and_refresh_he
     repo.pass(Seconds(14 * DAY));
     repo.refresh();
     assert_eq!(repo.repository.published.version("snapshot"), before + 1);
+}
+
+#[test]
+fn a_role_that_nears_its_expiry_is_drafted_again_as_it_is() {
+    let mut repo = Repo::new(16);
+    repo.release(STABLE, "1.0", &fake::image(1, 16));
+    repo.pass(Seconds(360 * DAY));
+    for role in [
+        "root",
+        "targets",
+        "channel-stable",
+        "channel-edge",
+        "rollout",
+    ] {
+        repo.repository.renew(role, repo.now).unwrap();
+    }
+    assert!(repo.repository.renew("timestamp", repo.now).is_err());
+    repo.sign_all().unwrap();
+    repo.publish().unwrap();
+    repo.pass(Seconds(6 * DAY));
+    assert_eq!(seen(&repo, STABLE), ["1.0"], "a day after the first expiry");
 }
 
 #[test]

@@ -29,7 +29,6 @@ use crate::documents::TargetFile;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::keys::hex;
-use crate::layout::channel_role;
 use crate::repository::Repository;
 use image::ImageFile;
 use payloads::Work;
@@ -264,7 +263,7 @@ impl Repository {
     /// [`Error::ReleaseMissing`]; [`Error::Damaged`] when the file is not the one listed.
     pub fn manifest_of(&self, channel: &str, version: &Version) -> Result<(Manifest, Vec<u8>)> {
         let target = self.target_of(channel, version);
-        let listed = self.coming_targets(&channel_role(channel))?;
+        let listed = self.coming_targets(&self.role_of_channel(channel)?)?;
         let Some(file) = listed.targets.get(&target) else {
             return Err(Error::ReleaseMissing {
                 channel: channel.into(),

@@ -270,6 +270,11 @@ pub(crate) enum DraftCommand {
         /// The file
         file: PathBuf,
     },
+    /// Draft a role as it is with a new expiry, to be signed again before it expires
+    Renew {
+        /// The role
+        role: String,
+    },
     /// Throw a draft away
     Discard {
         /// The role

@@ -193,6 +193,13 @@ pub(in crate::cli) fn draft(context: &Context, command: &DraftCommand) -> Result
                 &json!({ "signed": names }),
             ))
         }
+        DraftCommand::Renew { role } => {
+            repository.renew(role, context.now())?;
+            repository.note("draft renew", role, None, context.now())?;
+            let words =
+                format!("{role}: drafted again with a new expiry; `sign {role}`, then `release`");
+            Ok(Output::new(words, &json!({ "draft": role })))
+        }
         DraftCommand::Discard { role } => {
             repository.discard_draft(role)?;
             repository.note("draft discard", role, None, context.now())?;
