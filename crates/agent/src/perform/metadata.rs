@@ -24,6 +24,10 @@ const FOLDER: &str = "trust";
 /// a time and looks again after each.
 const MANIFESTS: usize = 16;
 
+/// Answers that may fail to verify before the search ends: a bad mirror costs one, and nobody
+/// configures more than a handful.
+pub(super) const DISTRUSTED: u32 = 4;
+
 /// Refreshes and lists.
 pub(super) fn refresh(agent: &mut Agent<'_>, facts: &Facts) -> Outcome<Checked> {
     let now = trusted_now(agent, facts)?;
@@ -69,6 +73,7 @@ fn trusted_now(agent: &Agent<'_>, facts: &Facts) -> Outcome<UnixTime> {
 /// Runs the workflow until it is done, answering each of its questions. Whatever was accepted before
 /// a refusal stays stored: roles persist one by one.
 fn drive(ports: Ports<'_>, flow: &mut Workflow) -> Outcome<Flowed> {
+    let mut distrusted = 0;
     loop {
         match flow
             .next_action()
@@ -85,7 +90,13 @@ fn drive(ports: Ports<'_>, flow: &mut Workflow) -> Outcome<Flowed> {
             } => {
                 let bytes = ports.fetch.metadata(&path, max_length)?;
                 let answer = bytes.as_deref().map_or(Answer::Missing, Answer::Bytes);
-                flow.answer(answer).map_err(|e| refused(&path, &e))?;
+                if let Err(error) = flow.answer(answer) {
+                    // Nothing has changed, so the same file can be asked of the next mirror.
+                    distrusted += 1;
+                    if distrusted > DISTRUSTED || !ports.fetch.distrust() {
+                        return Err(refused(&path, &error));
+                    }
+                }
             }
             Action::Persist { file, bytes } => ports.store.write(&stored(&file), &bytes)?,
             Action::Forget { file } => ports.store.remove(&stored(&file))?,

@@ -7,16 +7,18 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use twinroot_core::facts::Facts;
 use twinroot_core::slot::{BootedSlot, InactiveSlot, Part};
 use twinroot_core::update::{Candidate, Event};
+use twinroot_payload::error::Error as PayloadError;
 use twinroot_payload::finish;
 use twinroot_payload::index::{self, Expect, Index};
 use twinroot_payload::io::{CodedSource, Fault, ReadAt};
-use twinroot_payload::job::{Io, Job, Scratch, run_job};
+use twinroot_payload::job::{Io, Job, Outcome as Done, Scratch, run_job};
 use twinroot_payload::plan::{Plan, TargetScan};
 use twinroot_payload::reuse::{Base, ReuseTable, TABLE_BYTES};
 use twinroot_payload::verity::{TreeLeaves, TreeShape, claimed_root};
 use twinroot_ports::{Code, Failure, Outcome, Ports, SlotWriter};
 use twinroot_trust::manifest::Coding;
 
+use super::metadata::DISTRUSTED;
 use super::{Failed, uki};
 use crate::agent::Agent;
 use crate::observer::{Counters, Observer, Progress, Totals};
@@ -269,7 +271,7 @@ impl Pass<'_> {
             let Some(job) = self.jobs.get(self.next.fetch_add(1, Ordering::Relaxed)) else {
                 return Ok(());
             };
-            match run_job(job, &io, &mut scratch) {
+            match self.one(job, &io, &mut scratch) {
                 Ok(o) => self.report(Totals {
                     fetched: o.fetched,
                     reused: o.reused,
@@ -283,6 +285,22 @@ impl Pass<'_> {
             }
         }
         Ok(())
+    }
+
+    /// One segment; where what came does not verify, once more from the next mirror.
+    fn one(&self, job: &Job, io: &Io<'_>, scratch: &mut Scratch) -> Result<Done, PayloadError> {
+        let mut distrusted = 0;
+        loop {
+            match run_job(job, io, scratch) {
+                Err(error @ PayloadError::SegmentDigest { .. })
+                    if distrusted < DISTRUSTED && self.target.ports.fetch.distrust() =>
+                {
+                    distrusted += 1;
+                    drop(error);
+                }
+                other => return other,
+            }
+        }
     }
 
     fn report(&self, more: Totals) {
@@ -306,7 +324,7 @@ pub(crate) struct Source<'a> {
 
 impl Source<'_> {
     /// The failure behind an error of the payload room: the port's, if it had one.
-    pub(crate) fn explain(&self, subject: &str, error: &twinroot_payload::error::Error) -> Failure {
+    pub(crate) fn explain(&self, subject: &str, error: &PayloadError) -> Failure {
         let kept = self.failure.lock().ok().and_then(|mut f| f.take());
         kept.unwrap_or_else(|| coded(subject, error))
     }
@@ -331,7 +349,7 @@ impl CodedSource for Source<'_> {
     }
 }
 
-pub(crate) fn coded(subject: &str, error: &twinroot_payload::error::Error) -> Failure {
+pub(crate) fn coded(subject: &str, error: &PayloadError) -> Failure {
     Failure::from_code(error.code(), subject, error.to_string())
 }
 

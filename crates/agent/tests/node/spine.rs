@@ -1,9 +1,6 @@
 //! The product's spine on a simulated machine: install, update, commit, and back again.
-#![allow(clippy::unwrap_used)]
 
-mod common;
-
-use common::{Node, apply};
+use crate::common::{Node, apply};
 use twinroot_core::update::Command;
 use twinroot_sim::world::Behaviour;
 

@@ -1,12 +1,9 @@
 //! Whatever happens in whatever order, no step breaks an invariant (DESIGN section 5): events that
 //! make no sense included, on every kind of machine state.
-#![allow(clippy::unwrap_used)]
-
-mod common;
 
 use std::sync::OnceLock;
 
-use common::Node;
+use crate::common::Node;
 use proptest::prelude::*;
 use twinroot_agent::{Agent, Quiet};
 use twinroot_core::error::{Code, Failure};

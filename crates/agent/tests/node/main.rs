@@ -1,0 +1,6 @@
+//! The loop on the simulated machine.
+#![allow(clippy::unwrap_used)]
+
+mod any_order;
+mod common;
+mod spine;
