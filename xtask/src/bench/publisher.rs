@@ -172,7 +172,8 @@ pub struct Server {
 }
 
 impl Server {
-    fn start(programs: &Programs, published: &Path) -> Result<Self> {
+    /// Serves a published folder on the loopback.
+    pub fn start(programs: &Programs, published: &Path) -> Result<Self> {
         let mut command = programs.lab();
         command
             .arg("serve")

@@ -113,9 +113,15 @@ impl<'a> Session<'a> {
     }
 }
 
+/// A refusal of `trust` ends with what can be done about it, which here becomes the remedy.
 fn refused(subject: &str, error: &TufError) -> Failure {
-    // The message of a refusal names document, cause and remedy itself.
-    Failure::from_code(error.code(), subject, error.to_string())
+    let text = error.to_string();
+    match text.split_once("; ") {
+        Some((cause, remedy)) => {
+            Failure::from_code(error.code(), subject, cause).with_remedy(remedy)
+        }
+        None => Failure::from_code(error.code(), subject, text),
+    }
 }
 
 fn unexpected(outcome: &Flowed) -> Failure {
