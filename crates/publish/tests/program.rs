@@ -236,13 +236,19 @@ fn refusals_are_one_line_with_code_and_remedy_and_json_where_asked() {
             "[key-exists]",
         ),
         (&["key", "new", "another"], 2, "[bad-request]"),
-        (&["-C", "nowhere", "status"], 2, "[repository-missing]"),
     ] {
         let (found, words) = place.refused(arguments);
         assert!(words.contains(text), "{arguments:?}: {words}");
         assert_eq!(found, code, "{arguments:?}: {words}");
         assert_eq!(words.lines().count(), 1, "{arguments:?}: {words}");
     }
+    std::fs::rename(place.path("R"), place.path("elsewhere")).unwrap();
+    let (code, words) = place.refused(&["status"]);
+    assert!(
+        code == 2 && words.contains("[repository-missing]"),
+        "{code}: {words}"
+    );
+    std::fs::rename(place.path("elsewhere"), place.path("R")).unwrap();
     let output = place.run(&["--json", "sign", "targets"]);
     let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(answer["error"]["code"], "draft-missing");
