@@ -9,6 +9,7 @@ pub mod bench;
 pub mod ci;
 pub mod counts;
 pub mod demo;
+pub mod kill;
 pub mod lint;
 pub mod machine;
 pub mod programs;

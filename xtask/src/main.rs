@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, ci, demo, lint, machine, tests};
+use xtask::{bench, ci, demo, kill, lint, machine, tests};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -29,6 +29,8 @@ enum Task {
     Lint,
     /// Measure speed, memory and bytes against other tools in the same run
     Bench(bench::Args),
+    /// Kill updates at random moments and see that each ends well
+    KillTest(kill::Args),
     /// Make or boot a machine that lives in a folder of files
     Machine(machine::Args),
 }
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         Task::Ci(args) => ci::run(&args),
         Task::Lint => lint::run(),
         Task::Bench(args) => bench::run(&args),
+        Task::KillTest(args) => kill::run(&args),
         Task::Machine(args) => machine::run(&args),
     };
     match outcome {

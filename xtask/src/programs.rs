@@ -45,12 +45,29 @@ impl Programs {
             Profile::Release => "release",
         });
         let programs = Self { folder };
+        programs.all_there()?;
+        Ok(programs)
+    }
+
+    /// Takes the programs that lie in `folder`, or builds them.
+    pub fn get(folder: Option<&Path>, profile: Profile) -> Result<Self> {
+        let Some(folder) = folder else {
+            return Self::build(profile);
+        };
+        let programs = Self {
+            folder: folder.to_owned(),
+        };
+        programs.all_there()?;
+        Ok(programs)
+    }
+
+    fn all_there(&self) -> Result<()> {
         for (_, name) in PROGRAMS {
-            if !programs.path(name).is_file() {
-                bail!("the build left no {}", programs.path(name).display());
+            if !self.path(name).is_file() {
+                bail!("there is no {}", self.path(name).display());
             }
         }
-        Ok(programs)
+        Ok(())
     }
 
     /// Where the program `name` lies.

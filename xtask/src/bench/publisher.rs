@@ -60,6 +60,15 @@ impl Publisher {
         Ok(publisher)
     }
 
+    /// A copy of the whole repository and its keys, which goes its own way from here.
+    pub fn fork(&self, folder: &Path) -> Result<Self> {
+        run::quiet(Command::new("cp").arg("-a").arg(&self.folder).arg(folder))?;
+        Ok(Self {
+            programs: self.programs.clone(),
+            folder: folder.to_owned(),
+        })
+    }
+
     /// The published files.
     pub fn published(&self) -> PathBuf {
         self.repository().join("repo")
@@ -73,18 +82,7 @@ impl Publisher {
     /// Publishes `image` as `version` and offers it to everybody at once.
     pub fn publish(&self, version: &str, image: &Path, level: u8) -> Result<Release> {
         let uki = self.folder.join(format!("{version}.efi"));
-        let mut make = self.programs.lab();
-        make.args([
-            "uki",
-            "--salt",
-            SALT,
-            "--product",
-            PRODUCT,
-            "--version",
-            version,
-        ]);
-        make.arg("--image").arg(image).arg("--out").arg(&uki);
-        run::capture(&mut make)?;
+        boot_file(&self.programs, version, image, &uki)?;
         let mut add = self.command();
         add.args([
             "add",
@@ -140,6 +138,22 @@ impl Publisher {
             .arg(self.folder.join("keys"));
         command
     }
+}
+
+/// Makes the UKI of an image, and gives the image's root hash.
+pub fn boot_file(programs: &Programs, version: &str, image: &Path, uki: &Path) -> Result<String> {
+    let mut make = programs.lab();
+    make.args([
+        "uki",
+        "--salt",
+        SALT,
+        "--product",
+        PRODUCT,
+        "--version",
+        version,
+    ]);
+    make.arg("--image").arg(image).arg("--out").arg(uki);
+    Ok(run::capture(&mut make)?.trim().to_owned())
 }
 
 fn json_of(command: &mut Command) -> Result<Value> {
