@@ -105,10 +105,6 @@ fn real(report: &mut Report, args: &Args, programs: &Programs, scratch: &Path) -
         scratch,
     )?;
     speed::rows(report, programs, (&publisher, &mut server), &new, scratch)?;
-    report.about(
-        "full payload of the direct update",
-        report::megabytes(new_direct.payload_bytes),
-    );
     Ok(())
 }
 

@@ -27,13 +27,8 @@ pub fn direct(
 ) -> Result<()> {
     let new = sizes::publish(publisher, "1.2", image)?;
     let mut server = publisher.serve()?;
-    let node = Node::install(
-        programs,
-        &folder.join("machine"),
-        &publisher,
-        &first,
-        &server,
-    )?;
+    let folder = scratch.join("machine-direct");
+    let node = Node::install(programs, &folder, publisher, old, &server)?;
     server.sent()?;
     let usage = node.apply()?;
     let sent = server.sent()?;
