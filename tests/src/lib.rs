@@ -5,6 +5,7 @@
 //! holds only what several of those tests share. Must never: be needed by a program.
 
 pub mod pages;
+pub mod python_tuf;
 
 pub mod crash;
 
@@ -18,7 +19,10 @@ pub fn skip(reason: &str) {
     println!("SKIP {reason}");
 }
 
-/// The built program `name` (`twinroot`, `twinroot-publish`), built here where it is missing.
+/// Set by whoever has built all programs before the tests run.
+const BUILT: &str = "TWINROOT_TESTS_BUILT";
+
+/// The built program `name` (`twinroot`, `twinroot-publish`, `lab`), built here where nobody else has.
 ///
 /// Cargo builds programs only for the tests of their own package, so a test over here has to see to it.
 ///
@@ -33,6 +37,11 @@ pub fn program(name: &str) -> PathBuf {
         .and_then(Path::parent)
         .expect("tests lie in target/<profile>/deps");
     BUILD.call_once(|| {
+        // `./x test` has built everything, and a build amid running tests would pull the programs away
+        // from under them.
+        if std::env::var_os(BUILT).is_some() {
+            return;
+        }
         // Always asked, not only when the file is missing: a stale program would test yesterday's code.
         let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         command.args([
@@ -42,6 +51,8 @@ pub fn program(name: &str) -> PathBuf {
             "twinroot",
             "-p",
             "twinroot-publish",
+            "-p",
+            "twinroot-tests",
             "--bins",
         ]);
         if profile.ends_with("release") {

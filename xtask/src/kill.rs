@@ -42,14 +42,14 @@ pub struct Args {
 }
 
 impl Args {
-    /// As the test runs it: the full number of kills on a smaller image.
+    /// As the test runs it: the full number of kills on a smaller image, with the programs in a folder.
     #[must_use]
-    pub fn for_tests() -> Self {
+    pub fn for_tests(programs: PathBuf) -> Self {
         Self {
             kills: 100,
             seed: 1,
             mebibytes: 12,
-            programs: None,
+            programs: Some(programs),
         }
     }
 }

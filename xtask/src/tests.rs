@@ -64,6 +64,9 @@ fn unit_and_integration(args: &Args) -> Result<(Counts, bool)> {
         run::cargo(["test", "--no-fail-fast", "--lib", "--bins", "--tests"])
     };
     select(&mut command, args);
+    if args.package.is_empty() {
+        command.env("TWINROOT_TESTS_BUILT", "1");
+    }
     if let Some(filter) = &args.filter {
         command.arg(filter);
     }
