@@ -3,6 +3,8 @@
 //! The repository is made by the built program with the real clock and served by its own server;
 //! the judge is installed from PyPI into the build directory, its versions pinned.
 
+#![allow(clippy::unwrap_used, reason = "a test's helpers fail by panicking")]
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
