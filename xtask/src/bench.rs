@@ -84,7 +84,7 @@ fn real(report: &mut Report, args: &Args, programs: &Programs, scratch: &Path) -
     let releases = scratch.join("real");
     std::fs::create_dir_all(&releases).context("cannot make a folder")?;
     let publisher = Publisher::new(programs, &releases)?;
-    let old = sizes::publish(&publisher, "1.0", &images.old)?;
+    let old = sizes::publish_before(&publisher, "1.0", &images.old)?;
     // From here the repository forks: in one `new` follows `old` directly, in the other `middle` lies between.
     reuse::direct(
         report,
@@ -93,7 +93,7 @@ fn real(report: &mut Report, args: &Args, programs: &Programs, scratch: &Path) -
         (&old, &images.new),
         scratch,
     )?;
-    let middle = sizes::publish(&publisher, "1.1", &images.middle)?;
+    let middle = sizes::publish_before(&publisher, "1.1", &images.middle)?;
     let new = sizes::publish(&publisher, "1.2", &images.new)?;
     sizes::rows(report, &[&old, &middle, &new], scratch)?;
     let mut server = publisher.serve()?;

@@ -13,11 +13,19 @@ use super::report::{Report, Row, megabytes, ratio};
 const FULL_LIMIT: f64 = 1.05;
 /// The level that releases are made with.
 const LEVEL: u8 = 19;
+/// The level of releases whose payload nobody fetches here: they only have to have been before.
+const UNFETCHED_LEVEL: u8 = 1;
 
-/// Publishes one image the way a publisher would.
+/// Publishes the release that is measured, the way a publisher would.
 pub fn publish(publisher: &Publisher, version: &str, image: &Path) -> Result<Release> {
     println!("publishing {version} at level {LEVEL}: {}", image.display());
     publisher.publish(version, image, LEVEL)
+}
+
+/// Publishes a release that others are measured against.
+pub fn publish_before(publisher: &Publisher, version: &str, image: &Path) -> Result<Release> {
+    println!("publishing {version}: {}", image.display());
+    publisher.publish(version, image, UNFETCHED_LEVEL)
 }
 
 /// Root hashes against `veritysetup`, the newest full payload against one stream.
