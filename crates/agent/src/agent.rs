@@ -9,7 +9,7 @@ use twinroot_core::clock::TrustedNow;
 use twinroot_core::facts::Facts;
 use twinroot_core::health::{CheckResult, Judge};
 use twinroot_core::records::{RecordChange, Records};
-use twinroot_core::update::{self, Event, Phase, Saved, State, Transition};
+use twinroot_core::update::{self, Event, Phase, Saved, SavedRelease, State, Transition};
 use twinroot_ports::{Code, Failure, Outcome, Ports};
 use twinroot_trust::digest::Digest;
 use twinroot_trust::time::UnixTime;
@@ -268,6 +268,15 @@ impl<'a> Agent<'a> {
             Some((id, bundle)) => signed::keep(self.ports, &id, bundle),
             None => Ok(()),
         }
+    }
+
+    /// Remembers a release that runs already, with the bytes that prove it: these first.
+    pub(crate) fn adopt(&mut self, release: &SavedRelease) -> Outcome<()> {
+        if let Some(bundle) = self.bundles.get(&release.id) {
+            signed::keep(self.ports, &release.id, bundle)?;
+            self.change_records(&RecordChange::Know(release.clone()))?;
+        }
+        Ok(())
     }
 
     pub(crate) fn reboot(&mut self, reason: &str) -> Outcome<()> {

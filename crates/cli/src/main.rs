@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     let screen = Screen::new(&cli.global);
     let is_repo = matches!(cli.verb, Verb::Repo(_));
     match commands::run(&cli, &screen) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         Err(failure) => {
             screen.failure(&failure);
             // A plain TUF client knows success and refusal only (DESIGN section 14, 'Exit codes').

@@ -82,7 +82,13 @@ mod tests {
     fn a_wait_ends_at_once_when_the_program_is_asked_to_end() {
         let stop = Stop::default();
         let asker = stop.clone();
-        let thread = std::thread::spawn(move || while !asker.ask() {});
+        let thread = std::thread::spawn(move || {
+            let waits = || asker.0.state.lock().expect("nobody panics").waiting;
+            while !waits() {
+                std::thread::yield_now();
+            }
+            assert!(asker.ask(), "the program ends by itself");
+        });
         assert!(!stop.wait(Duration::from_secs(60)), "it was asked to end");
         thread.join().expect("the asker ends");
     }

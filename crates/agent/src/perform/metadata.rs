@@ -45,6 +45,7 @@ pub(super) fn refresh(agent: &mut Agent<'_>, facts: &Facts) -> Outcome<Checked> 
     trust_role(ports, &mut flow, &role)?;
     let policy = rollout_policy(agent, &mut flow)?;
     let (listed, unreadable) = manifests(agent, facts, &flow, policy.as_ref(), now)?;
+    adopt_running(agent, facts, &listed)?;
     // The newest release was made before now, and it is signed: evidence of the time. The system
     // clock alone proves nothing, so it can only lower it.
     let released = listed.iter().map(|l| l.candidate.manifest().released).max();
@@ -54,6 +55,20 @@ pub(super) fn refresh(agent: &mut Agent<'_>, facts: &Facts) -> Outcome<Checked> 
         unreadable,
         evidence,
     })
+}
+
+/// A machine is installed without the signed bytes of its first release. The first look finds them,
+/// so that `verify` can prove that slot too, and a repair can write it again.
+fn adopt_running(agent: &mut Agent<'_>, facts: &Facts, listed: &[Listed]) -> Outcome<()> {
+    let root = facts.system().root_hash;
+    if agent.records.known_by_root(&root).is_some() {
+        return Ok(());
+    }
+    let running = listed.iter().find(|l| l.candidate.root_hash() == root);
+    match running {
+        Some(running) => agent.adopt(&running.candidate.saved()),
+        None => Ok(()),
+    }
 }
 
 /// The time to judge expiry by. A clock that cannot be right installs nothing.
@@ -197,10 +212,13 @@ fn manifests(
     Ok((listed, unreadable))
 }
 
-/// Newer than what runs, asked for by name, or under way.
+/// Newer than what runs, asked for by name, under way, or running and not known yet.
 fn matters(agent: &Agent<'_>, facts: &Facts, version: &Version) -> bool {
     let under_way = twinroot_core::update::recover::under_way(&agent.state.phase);
-    *version > facts.system().version
+    let system = facts.system();
+    let unknown = agent.records.known_by_root(&system.root_hash).is_none();
+    *version > system.version
+        || (unknown && *version == system.version)
         || agent.state.wish.version.as_ref() == Some(version)
         || under_way.is_some_and(|release| release.version == *version)
 }

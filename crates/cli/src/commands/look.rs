@@ -39,28 +39,27 @@ pub(super) fn why(target: &Target<'_>) -> Outcome<()> {
     target.screen.answer(&why, print::why)
 }
 
-/// `twinroot verify`.
-pub(super) fn verify(target: &Target<'_>) -> Outcome<()> {
+/// `twinroot verify`; the exit code says what was found. In JSON the report alone is the answer.
+pub(super) fn verify(target: &Target<'_>) -> Outcome<u8> {
     let node = Node::open(target.machine, Access::Look)?;
     let agent = node.agent(Access::Look, &Quiet)?;
     let report = report::verify(&agent)?;
+    target.screen.answer(&report, print::verify)?;
     if report.all_good {
-        return target.screen.answer(&report, print::verify);
+        return Ok(0);
     }
-    let bad: Vec<_> = report.slots.iter().filter(|slot| !slot.good).collect();
-    let names: Vec<_> = bad.iter().map(|slot| slot.slot.to_string()).collect();
-    // In JSON the report is the answer, and one document is all that is printed.
-    if target.screen.json {
-        target.screen.answer(&report, print::verify)?;
-    } else {
-        target.screen.print(&print::verify(&report))?;
-    }
-    Err(Failure::new(
+    let bad = report.slots.iter().filter(|slot| !slot.good);
+    let names: Vec<_> = bad.map(|slot| slot.slot.to_string()).collect();
+    let failure = Failure::new(
         Code::RootHashMismatch,
         format!("slot {}", names.join(" and ")),
         "it was not proven to be what was signed",
     )
-    .with_remedy("see the report; `twinroot repair` writes the other slot again"))
+    .with_remedy("see the report; `twinroot repair` writes the other slot again");
+    if !target.screen.json {
+        target.screen.failure(&failure);
+    }
+    Ok(failure.exit_code())
 }
 
 /// The answer of `twinroot history --json`.

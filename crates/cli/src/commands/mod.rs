@@ -12,16 +12,16 @@ use crate::args::{Choice, Cli, ConfigVerb, Verb};
 use crate::screen::Screen;
 use crate::{docs, repo};
 
-/// Carries out what was asked for.
-pub(crate) fn run(cli: &Cli, screen: &Screen) -> Outcome<()> {
+/// Carries out what was asked for; the answer is the exit code.
+pub(crate) fn run(cli: &Cli, screen: &Screen) -> Outcome<u8> {
     start_logging(screen);
     let machine = cli.global.machine.as_deref();
     let node = look::Target { machine, screen };
-    match &cli.verb {
+    let done = match &cli.verb {
+        Verb::Verify => return look::verify(&node),
         Verb::Status => look::status(&node),
         Verb::Why => look::why(&node),
         Verb::History { export } => look::history(&node, *export),
-        Verb::Verify => look::verify(&node),
         Verb::Config(ConfigVerb::Show { origin }) => look::config(&node, *origin),
         Verb::Check => act::check(&node),
         Verb::Plan(choice) => act::plan(&node, choice),
@@ -58,7 +58,8 @@ pub(crate) fn run(cli: &Cli, screen: &Screen) -> Outcome<()> {
         Verb::Repo(verb) => repo::run(verb, screen),
         Verb::Man { dir } => docs::man(dir, screen),
         Verb::Completions { shell } => docs::completions(*shell, screen),
-    }
+    };
+    done.map(|()| 0)
 }
 
 fn update(choice: &Choice, goal: Goal) -> Command {

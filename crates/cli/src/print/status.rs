@@ -89,7 +89,11 @@ const fn fallback(fallback: FallbackStatus) -> &'static str {
 
 /// Where it stands after a request.
 pub(crate) fn done(status: &Status, totals: &Totals) -> String {
-    let mut text = format!("{}\n", status.sentence);
+    // Idle with a reason: the reason says it all.
+    let mut text = match (status.phase.as_str(), status.waits_for.is_empty()) {
+        ("idle", false) => String::new(),
+        _ => format!("{}\n", status.sentence),
+    };
     if totals.written + totals.right > 0 {
         text.push_str(&format!(
             "{} fetched, {} reused, {} were right already, {} written\n",
