@@ -50,7 +50,7 @@ enum Verb {
 #[derive(Debug, Subcommand)]
 enum MachineVerb {
     /// Make one from its first release; it is off afterwards
-    New(machine::NewArgs),
+    New(Box<machine::NewArgs>),
     /// Start it once, as firmware and loader would
     Boot(machine::BootArgs),
 }
