@@ -389,7 +389,12 @@ pub fn root_hash(image: &[u8]) -> Digest {
 /// Never, for a version and a digest.
 pub fn uki(version: &Version, root_hash: &Digest) -> Vec<u8> {
     let cmdline = format!("roothash={root_hash} ro");
-    let os_release = format!("ID={PRODUCT}\nIMAGE_VERSION={version}\nVERSION_ID={version}\n");
+    // No clock is believed that lies before the build time or far behind it.
+    let os_release = format!(
+        "ID={PRODUCT}\nIMAGE_ID={PRODUCT}\nIMAGE_VERSION={version}\nVERSION_ID={version}\n\
+         TWINROOT_BUILT={built}\n",
+        built = BEGINNING.0
+    );
     let kernel = block(u64::from_le_bytes(first_eight(root_hash)), 0);
     let sections: [(&str, &[u8]); 3] = [
         (".osrel", os_release.as_bytes()),
