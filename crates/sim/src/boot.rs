@@ -8,6 +8,7 @@ use twinroot_core::bootfmt::pe::{UkiInfo, read_uki};
 use twinroot_core::slot::SlotName;
 use twinroot_trust::digest::Digest;
 
+use crate::plant::Plant;
 use crate::watch::{Rule, slot_holds};
 use crate::world::{Behaviour, Machine, Running, World};
 
@@ -235,6 +236,9 @@ impl Machine {
 
     /// Writes one copy of the record in place and flushes; without the file there is no record.
     pub(crate) fn write_attempts(&mut self, record: &AttemptRecord) {
+        if self.planted(Plant::StartsUncounted) {
+            return;
+        }
         let Some(file) = self.esp.read(ATTEMPTS).filter(|file| file.len() == FILE) else {
             return;
         };

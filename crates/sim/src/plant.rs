@@ -22,8 +22,6 @@ pub enum Plant {
     EspSync,
     /// Changes of names on the EFI system partition are not synced.
     EspNameSync,
-    /// A new boot image gets its bootable name before its content.
-    EspNameFirst,
     /// Blessing renames instead of copying.
     BlessByRename,
     /// Blessing removes the counted name before the blessed one exists.
@@ -32,10 +30,8 @@ pub enum Plant {
     ArmRefillsTries,
     /// Arming writes the entry as good: without a counter.
     ArmUncounted,
-    /// Arming takes the counter off the running entry, tried or not.
-    ArmBlessesRunning,
-    /// Arming does not look at what was staged.
-    ArmUnread,
+    /// Neither staging nor arming looks at what the boot image has become.
+    UkiUnread,
     /// Removing takes everything but the entry named.
     RemoveWrong,
     /// Sweeping deletes the second name of an entry.
@@ -50,8 +46,12 @@ pub enum Plant {
     PinLost,
     /// Clearing a pin forgets to write.
     UnpinLost,
-    /// The attempt record is never cleared.
-    AttemptsKept,
+    /// Nobody counts the starts of a committed system.
+    StartsUncounted,
+    /// A flush that failed is taken for one that worked.
+    FlushErrorSwallowed,
+    /// Blessing does nothing where the entry has two names.
+    BlessStopsAtTwins,
 }
 
 impl Plant {
@@ -64,13 +64,11 @@ impl Plant {
         Self::StoreInPlace,
         Self::EspSync,
         Self::EspNameSync,
-        Self::EspNameFirst,
         Self::BlessByRename,
         Self::BlessRemovesFirst,
         Self::ArmRefillsTries,
         Self::ArmUncounted,
-        Self::ArmBlessesRunning,
-        Self::ArmUnread,
+        Self::UkiUnread,
         Self::RemoveWrong,
         Self::SweepTwins,
         Self::HealthFailsOpen,
@@ -78,6 +76,8 @@ impl Plant {
         Self::ShortRange,
         Self::PinLost,
         Self::UnpinLost,
-        Self::AttemptsKept,
+        Self::StartsUncounted,
+        Self::FlushErrorSwallowed,
+        Self::BlessStopsAtTwins,
     ];
 }

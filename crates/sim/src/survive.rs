@@ -72,9 +72,18 @@ impl Survival for Replay<'_> {
     }
 }
 
-/// All that may be found after the power went, at most `most` machines; samples follow `seed`.
+/// How many outcomes of one cut are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcomes {
+    /// All of them, where there are no more than this.
+    pub exhaustive: usize,
+    /// Else so many.
+    pub samples: usize,
+}
+
+/// What may be found after the power went; samples follow `seed`.
 #[must_use]
-pub fn survivors(machine: &Machine, most: usize, seed: u64) -> Survivors {
+pub fn survivors(machine: &Machine, most: Outcomes, seed: u64) -> Survivors {
     let (names, dirty) = machine.files.unflushed();
     let sectors: usize = machine
         .slots
@@ -84,7 +93,7 @@ pub fn survivors(machine: &Machine, most: usize, seed: u64) -> Survivors {
     // A dirty small file is lost, half there, or whole: two answers.
     let updates = sectors + machine.esp.unflushed() + 2 * dirty;
     let pending = updates + names;
-    let small = updates < usize::BITS as usize && (names + 1) << updates.min(32) <= most;
+    let small = updates < usize::BITS as usize && (names + 1) << updates.min(32) <= most.exhaustive;
     let (outcomes, regime) = match (pending, small) {
         (0, _) => (
             vec![Outcome {
@@ -94,7 +103,7 @@ pub fn survivors(machine: &Machine, most: usize, seed: u64) -> Survivors {
             Regime::Certain,
         ),
         (_, true) => (all(updates, names), Regime::Exhaustive),
-        (_, false) => (some(updates, names, most, seed), Regime::Sampled),
+        (_, false) => (some(updates, names, most.samples, seed), Regime::Sampled),
     };
     let mut seen = BTreeSet::new();
     let machines = outcomes.iter().map(|outcome| outcome.apply(machine));
@@ -130,7 +139,8 @@ fn some(updates: usize, names: usize, most: usize, seed: u64) -> Vec<Outcome> {
     let mut random = Random(seed | 1);
     let mut kept = vec![filled(false), filled(true)];
     let each = most.saturating_sub(2).div_ceil(4).max(1);
-    for n in 0..each {
+    // Where only names are pending there is no single update to keep or to lose.
+    for n in 0..if updates == 0 { 0 } else { each } {
         // Spread over the updates, the first and the last among them.
         let at = n * updates.saturating_sub(1) / each.saturating_sub(1).max(1);
         kept.push(but(false, at));

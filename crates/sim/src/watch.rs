@@ -28,12 +28,16 @@ pub enum Rule {
     DeniedStarted,
     /// A release below the floor was started or armed.
     BelowFloorStarted,
+    /// The floor stands above the release in the other slot, which so cannot be returned to.
+    FloorAboveFallback,
     /// The floor fell.
     FloorFell,
     /// A version of signed metadata fell.
     MetadataFell,
     /// A denial was forgotten.
     DenialForgotten,
+    /// A record that was written is not there after a cut.
+    RecordLost,
     /// Nothing boots.
     Bricked,
     /// The node did not come to rest on a good release.

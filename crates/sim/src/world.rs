@@ -256,7 +256,10 @@ impl World {
         machine.effects.before();
         let result = act(&mut machine);
         if let Some(mut record) = machine.effects.record.take() {
-            record.push(Moment { after: what, machine: machine.clone() });
+            record.push(Moment {
+                after: what,
+                machine: machine.clone(),
+            });
             machine.effects.record = Some(record);
         }
         machine.effects.after();

@@ -9,10 +9,16 @@ use twinroot_sim::boot::Boot;
 use twinroot_sim::cut::{Cut, Ended, Side, until_power_cut};
 use twinroot_sim::provision::{First, Sizes, install};
 use twinroot_sim::source::Repository;
-use twinroot_sim::survive::{Regime, survivors};
+use twinroot_sim::survive::{Outcomes, Regime, survivors};
 use twinroot_sim::toy::Release;
 use twinroot_sim::world::{Behaviour, Image, World};
 use twinroot_trust::time::UnixTime;
+
+/// Nothing is sampled in these small tests.
+const ALL: Outcomes = Outcomes {
+    exhaustive: 4096,
+    samples: 4096,
+};
 
 fn image(release: &Release, behaviour: Behaviour) -> Image {
     Image {
@@ -189,7 +195,7 @@ fn a_record_is_old_or_new_wherever_its_write_was_cut() {
             side: Side::After,
         }));
         let ended = until_power_cut(|| world.write("a/record", b"new").unwrap());
-        let survivors = survivors(&world.snapshot(), 256, 1);
+        let survivors = survivors(&world.snapshot(), ALL, 1);
         assert_ne!(survivors.regime, Regime::Sampled);
         for machine in survivors.machines {
             *outcomes
@@ -222,7 +228,7 @@ fn blessing_the_only_entry_never_loses_it() {
             side: Side::After,
         }));
         let ended = until_power_cut(|| world.bless(&stem).unwrap());
-        for machine in survivors(&world.snapshot(), 4096, 1).machines {
+        for machine in survivors(&world.snapshot(), ALL, 1).machines {
             machines += 1;
             let story = format!("cut after effect {at}: {:?}", machine.esp.names());
             assert!(

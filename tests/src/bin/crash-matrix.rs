@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use twinroot_sim::matrix::{Budget, explore, print};
+use twinroot_sim::matrix::{Budget, Figures, explore, foot, head, line};
 use twinroot_tests::crash::histories::Book;
 use twinroot_tests::crash::node::Node;
 
@@ -49,19 +49,21 @@ fn main() -> ExitCode {
         }
     };
     let wanted = arguments.history.unwrap_or_default();
-    let mut rows = Vec::new();
+    println!("seed {}", budget.seed);
+    println!("{}", head());
+    let mut sum = Figures::default();
     for history in histories
         .iter()
         .filter(|history| history.name.contains(&wanted))
     {
-        rows.push((history.name, explore(history, &node, budget)));
+        let figures = explore(history, &node, budget);
+        println!("{}", line(history.name, &figures));
+        sum.add(figures);
     }
-    println!("seed {}", budget.seed);
-    print!("{}", print(&rows));
-    let broken = rows.iter().any(|(_, figures)| !figures.findings.is_empty());
-    if broken {
-        ExitCode::FAILURE
-    } else {
+    print!("{}", foot(&sum));
+    if sum.findings.is_empty() {
         ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     }
 }

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use twinroot_core::bootfmt::loader::Quirk;
 use twinroot_core::update::{Command, Goal};
 use twinroot_publish::fake::Release;
 use twinroot_sim::matrix::{Driver, History, NextGood, Step, drive};
 use twinroot_sim::provision::{First, Sizes, install};
+use twinroot_sim::source::SourceFault;
 use twinroot_sim::watch::Violation;
 use twinroot_sim::world::{Behaviour, Image, Machine, World};
 use twinroot_trust::time::UnixTime;
@@ -84,6 +86,25 @@ impl Book {
         &self.plain.anchor
     }
 
+    /// Where the repository keeps a release's boot image, below the targets URL.
+    #[must_use]
+    pub fn uki_path(&self, version: &str) -> String {
+        let release = self.plain.release(version);
+        let digest = twinroot_trust::digest::Digest::of(&release.uki).to_string();
+        let files = &self.plain.stage(version).targets;
+        files
+            .keys()
+            .find(|path| path.contains(&digest))
+            .cloned()
+            .unwrap_or(digest)
+    }
+
+    /// One byte on the way that is not what was signed.
+    #[must_use]
+    pub fn flipped_byte(&self) -> SourceFault {
+        SourceFault::Flipped(1500)
+    }
+
     /// All histories, named as they are printed.
     ///
     /// # Errors
@@ -112,6 +133,7 @@ impl Book {
         let again = self.update_to("1.2");
         all.push(self.history("update after manual rollback", rolled_back, again, "1.2"));
         all.extend(self.gone_bad(&updated, driver)?);
+        all.extend(self.loaders(driver)?);
         Ok(all)
     }
 
@@ -130,9 +152,34 @@ impl Book {
         let one = |(name, way)| {
             let mut steps = vec![behave(self.plain.release("1.1"), way)];
             steps.extend(self.update_to("1.1"));
+            // The next day the same release is still there: it is not installed again.
+            steps.extend([Step::PowerCycle, Step::Run(None)]);
             self.history(name, installed.clone(), steps, "1.0")
         };
         ways.into_iter().map(one).collect()
+    }
+
+    /// The same under a loader that moves no counters: trials are booted one-shot.
+    fn loaders(&self, driver: &dyn Driver) -> Result<Vec<History>, Violation> {
+        let mut machine = self.new_machine(&self.plain);
+        machine.quirks = vec![Quirk::NoCounting];
+        let start = continued(&machine, &[Step::Run(None)], driver)?;
+        let mut failing = vec![behave(self.plain.release("1.1"), Behaviour::Panics)];
+        failing.extend(self.update_to("1.1"));
+        let good = self.update_to("1.1");
+        let panics = self.history(
+            "panics, loader does not count",
+            start.clone(),
+            failing,
+            "1.0",
+        );
+        Ok(vec![
+            self.history("update, loader does not count", start, good, "1.1"),
+            History {
+                starts: STARTS_ONE_SHOT,
+                ..panics
+            },
+        ])
     }
 
     /// The repository withdraws the release while the slot is being written.
@@ -166,7 +213,7 @@ impl Book {
         let rots = Step::Change(
             "the slot rots",
             Arc::new(|m: &mut Machine| {
-                m.wall = UnixTime(m.wall.0 + 14 * 86_400 / 4);
+                m.wall = UnixTime(m.wall.0 + LATER);
                 m.slots[1].data.rot(9000, 1);
             }),
         );
@@ -204,6 +251,7 @@ impl Book {
             steps,
             end: line.release(end).root_hash,
             next,
+            starts: STARTS,
         }
     }
 
@@ -237,6 +285,15 @@ impl Book {
         install(sizes, &first, images(line), line.stage("1.0"), line.now)
     }
 }
+
+/// Before, into the trial, and back.
+const STARTS: u32 = 3;
+/// Under a loader that does not count, the node arms each try itself and returns after each.
+const STARTS_ONE_SHOT: u32 = STARTS - 1 + TRIES;
+
+/// Seconds until a committed slot goes bad. Not weeks: a repository that nobody signs again expires
+/// after one, and then nothing is installed, which is another story.
+const LATER: i64 = 3 * 86_400;
 
 /// Files that a check fetches at the most before the first payload: roots, timestamp, snapshot,
 /// targets, channel, rollout, manifests.

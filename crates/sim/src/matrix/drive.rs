@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-use twinroot_core::records::Records;
+use twinroot_core::records::{DeniedBy, Records};
 use twinroot_core::update::Command;
 
 use crate::boot::Boot;
@@ -41,27 +41,58 @@ pub fn drive(
     driver: &dyn Driver,
     request: Option<&Command>,
 ) -> Result<(), Violation> {
+    drive_within(world, driver, request, RESTARTS_MAX)
+}
+
+/// The same with a closer bound: what a history needs when nothing is cut.
+pub(super) fn drive_within(
+    world: &World,
+    driver: &dyn Driver,
+    request: Option<&Command>,
+    starts: u32,
+) -> Result<(), Violation> {
     let mut request = request;
-    for _ in 0..RESTARTS_MAX {
-        if world.outside(|m| m.running.is_none()) {
-            if let Boot::Bricked { story } = world.boot() {
-                return Err(Violation { rule: Rule::Bricked, detail: story.join("; ") });
-            }
+    for _ in 0..starts {
+        if world.outside(|m| m.running.is_none())
+            && let Boot::Bricked { story } = world.boot()
+        {
+            return Err(Violation {
+                rule: Rule::Bricked,
+                detail: story.join("; "),
+            });
         }
         let before = booted_print(world);
         let result = driver.run(world, request.take());
-        result.map_err(|detail| Violation { rule: Rule::RecoveryFailed, detail })?;
+        result.map_err(|detail| Violation {
+            rule: Rule::RecoveryFailed,
+            detail,
+        })?;
         if booted_print(world) != before {
             let detail = "the slot that runs is not what it was".to_owned();
-            return Err(Violation { rule: Rule::BootedSlotWritten, detail });
+            return Err(Violation {
+                rule: Rule::BootedSlotWritten,
+                detail,
+            });
         }
         if !world.outside(|m| m.reboot_requested) {
+            remember_bad(world, driver);
             return Ok(());
         }
         world.outside(shut_down);
     }
-    let detail = format!("still restarting after {RESTARTS_MAX} restarts");
-    Err(Violation { rule: Rule::NotConverged, detail })
+    let detail = format!("still restarting after {starts} starts");
+    Err(Violation {
+        rule: Rule::NotConverged,
+        detail,
+    })
+}
+
+/// What the node has found bad by itself must not be armed again, whatever it believes later.
+fn remember_bad(world: &World, driver: &dyn Driver) {
+    let denied = driver.records(&world.snapshot()).denied;
+    let by_node = denied.iter().filter(|denial| denial.by == DeniedBy::Node);
+    let roots = by_node.map(|denial| denial.root_hash).collect();
+    world.outside(|m| m.watch.bad = roots);
 }
 
 /// An orderly shutdown writes out what is cached.

@@ -6,25 +6,27 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use twinroot_core::update::{Command, Goal};
 
-use super::drive::{Driver, drive};
+use super::drive::{Driver, drive, drive_within};
 use super::history::{History, NextGood, Step};
 use super::judge::{Baseline, judge};
 use super::report::{Figures, Finding};
 use crate::cut::{Ended, Moment, until_power_cut};
-use crate::survive::survivors;
+use crate::survive::{Outcomes, survivors};
 use crate::watch::{Rule, Violation};
 use crate::world::{Machine, World};
 
 /// How far to go.
 #[derive(Debug, Clone, Copy)]
 pub struct Budget {
-    /// Outcomes of one cut: all subsets up to here, samples beyond.
-    pub outcomes: usize,
+    /// Outcomes of one cut.
+    pub outcomes: Outcomes,
     /// Of the recoveries after a first cut, one in so many is cut again at each of its effects.
-    /// 1: all of them.
+    /// 1: all of them; 0: none.
     pub second_every: usize,
     /// Outcomes of one second cut.
-    pub second_outcomes: usize,
+    pub second_outcomes: Outcomes,
+    /// Recoveries after a second cut that are run, spread over all that were found.
+    pub second_runs: usize,
     /// Threads.
     pub threads: usize,
     /// Seed of all samples.
@@ -34,21 +36,43 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// What every push pays: minutes on two cores.
+    /// What every push pays: a few minutes on two cores.
     pub const BOUNDED: Self = Self {
-        outcomes: 128,
+        outcomes: Outcomes {
+            exhaustive: 128,
+            samples: 16,
+        },
         second_every: 8,
-        second_outcomes: 16,
+        second_outcomes: Outcomes {
+            exhaustive: 16,
+            samples: 8,
+        },
+        second_runs: 250,
         threads: 2,
         seed: 0x7477_696e,
         first_only: false,
     };
     /// Every recovery cut again.
-    pub const FULL: Self =
-        Self { outcomes: 256, second_every: 1, second_outcomes: 64, ..Self::BOUNDED };
+    pub const FULL: Self = Self {
+        outcomes: Outcomes {
+            exhaustive: 1024,
+            samples: 128,
+        },
+        second_every: 1,
+        second_outcomes: Outcomes {
+            exhaustive: 128,
+            samples: 16,
+        },
+        second_runs: usize::MAX,
+        ..Self::BOUNDED
+    };
     /// For a planted fault.
-    pub const HUNT: Self =
-        Self { outcomes: 64, second_every: 0, threads: 1, first_only: true, ..Self::BOUNDED };
+    pub const HUNT: Self = Self {
+        second_every: 0,
+        threads: 1,
+        first_only: true,
+        ..Self::BOUNDED
+    };
 }
 
 /// A disk that a cut may leave, and how it came about.
@@ -71,24 +95,48 @@ struct Explorer<'a> {
 /// Runs a history, then cuts it everywhere.
 #[must_use]
 pub fn explore(history: &History, driver: &dyn Driver, budget: Budget) -> Figures {
-    let mut explorer = Explorer {
-        history,
-        driver,
-        budget,
-        baselines: Vec::new(),
-        seen: Mutex::default(),
-        rested: Mutex::default(),
-        figures: Mutex::default(),
-    };
+    let mut explorer = Explorer::new(history, driver, budget);
     let moments = explorer.uncut();
-    explorer.figures().histories = 1;
     let first = explorer.outcomes_of(&moments, budget.outcomes, "");
     let second = explorer.recover_all(first, true);
+    let found = second.len();
+    let second = spread(second, budget.second_runs);
+    explorer.figures().second_left = (found - second.len()) as u64;
     explorer.recover_all(second, false);
-    explorer.figures.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+    explorer.finish()
 }
 
-impl Explorer<'_> {
+/// Runs a history without any cut, and judges it all the same.
+#[must_use]
+pub fn run_uncut(history: &History, driver: &dyn Driver) -> Figures {
+    let mut explorer = Explorer::new(history, driver, Budget::HUNT);
+    let _ = explorer.uncut();
+    explorer.finish()
+}
+
+impl<'a> Explorer<'a> {
+    fn new(history: &'a History, driver: &'a dyn Driver, budget: Budget) -> Self {
+        let figures = Figures {
+            histories: 1,
+            ..Figures::default()
+        };
+        Self {
+            history,
+            driver,
+            budget,
+            baselines: Vec::new(),
+            seen: Mutex::default(),
+            rested: Mutex::default(),
+            figures: Mutex::new(figures),
+        }
+    }
+
+    fn finish(self) -> Figures {
+        self.figures
+            .into_inner()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
     /// The history as it goes when nothing is cut, with every moment of it.
     fn uncut(&mut self) -> Vec<(Moment, String, usize)> {
         let world = World::new(self.history.start.clone());
@@ -98,10 +146,13 @@ impl Explorer<'_> {
                 world.outside(|m| step.change(m));
                 continue;
             };
-            self.baselines.push(Baseline::of(&world.snapshot(), self.driver));
+            self.baselines
+                .push(Baseline::of(&world.snapshot(), self.driver));
             let baseline = self.baselines.len() - 1;
             world.record();
-            let ended = until_power_cut(|| drive(&world, self.driver, request.as_ref()));
+            let ended = until_power_cut(|| {
+                drive_within(&world, self.driver, request.as_ref(), self.history.starts)
+            });
             let recorded = world.recorded();
             self.figures().effects += recorded.len() as u64;
             let path = |n: usize, after: &str| format!("step {number}, effect {n} ({after})");
@@ -115,13 +166,19 @@ impl Explorer<'_> {
             }
         }
         let end = world.snapshot();
+        for violation in end.watch.violations.clone() {
+            self.found("uncut".to_owned(), violation);
+        }
         let at_end = end.running.as_ref().map(|running| running.root);
         if at_end != Some(self.history.end) {
             let detail = format!("uncut, it ends on {:?}", end.running.map(|r| r.version));
-            self.found("uncut".to_owned(), Violation { rule: Rule::NotConverged, detail });
-        }
-        for violation in end.watch.violations {
-            self.found("uncut".to_owned(), violation);
+            self.found(
+                "uncut".to_owned(),
+                Violation {
+                    rule: Rule::NotConverged,
+                    detail,
+                },
+            );
         }
         moments
     }
@@ -130,7 +187,7 @@ impl Explorer<'_> {
     fn outcomes_of(
         &self,
         moments: &[(Moment, String, usize)],
-        most: usize,
+        most: Outcomes,
         before: &str,
     ) -> Vec<Found> {
         let mut found = Vec::new();
@@ -150,9 +207,18 @@ impl Explorer<'_> {
             }
             for (choice, machine) in after.machines.into_iter().enumerate() {
                 let key = (machine.fingerprint(), *baseline);
-                if self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(key) {
+                if self
+                    .seen
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner)
+                    .insert(key)
+                {
                     let path = format!("{before}cut after {path}, outcome {choice}");
-                    found.push(Found { machine, path, baseline: *baseline });
+                    found.push(Found {
+                        machine,
+                        path,
+                        baseline: *baseline,
+                    });
                 }
             }
         }
@@ -180,7 +246,10 @@ impl Explorer<'_> {
                 }
                 let before = format!("{}; then ", one.path);
                 let more = self.outcomes_of(&moments, self.budget.second_outcomes, &before);
-                again.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend(more);
+                again
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner)
+                    .extend(more);
             }
         };
         std::thread::scope(|scope| {
@@ -189,7 +258,9 @@ impl Explorer<'_> {
             }
             work();
         });
-        again.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+        again
+            .into_inner()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn recover(&self, found: &Found, record: bool) -> Vec<(Moment, String, usize)> {
@@ -211,7 +282,11 @@ impl Explorer<'_> {
             Err(violation) => vec![violation],
         };
         let resting = rest.fingerprint();
-        let new = self.rested.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(resting);
+        let new = self
+            .rested
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .insert(resting);
         if broken.is_empty() && new {
             self.figures().next_updates += 1;
             broken.extend(takes_next(&rest, &self.history.next, self.driver).err());
@@ -221,36 +296,61 @@ impl Explorer<'_> {
         }
         let path = |n: usize, after: &str| format!("effect {n} of recovery ({after})");
         let moments = recorded.into_iter().enumerate();
-        moments.map(|(n, m)| (m.clone(), path(n + 1, m.after), found.baseline)).collect()
+        moments
+            .map(|(n, m)| (m.clone(), path(n + 1, m.after), found.baseline))
+            .collect()
     }
 
     fn found(&self, path: String, violation: Violation) {
         let history = self.history.name;
-        self.figures().findings.push(Finding { history, path, violation });
+        self.figures().findings.push(Finding {
+            history,
+            path,
+            violation,
+        });
     }
 
     fn figures(&self) -> std::sync::MutexGuard<'_, Figures> {
-        self.figures.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.figures
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+}
+
+/// At most so many, evenly spread over all.
+fn spread(all: Vec<Found>, most: usize) -> Vec<Found> {
+    let every = all.len().div_ceil(most.max(1)).max(1);
+    all.into_iter().step_by(every).collect()
 }
 
 /// Whether a node at rest can be brought to the next good release.
 fn takes_next(rest: &Machine, next: &NextGood, driver: &dyn Driver) -> Result<(), Violation> {
     let world = World::new(rest.clone());
     world.outside(|m| m.source.show(next.repository.clone()));
-    let request = Command::Update { goal: Goal::Reboot, version: None, force: false };
+    let request = Command::Update {
+        goal: Goal::Reboot,
+        version: None,
+        force: false,
+    };
     settled(until_power_cut(|| drive(&world, driver, Some(&request))))?;
     let end = world.snapshot();
     if let Some(violation) = end.watch.violations.first() {
         return Err(violation.clone());
     }
     let running = end.running.as_ref().map(|running| running.root);
-    let blessed = end.loader_state().entries.iter().all(|entry| entry.name.tries().is_none());
+    let blessed = end
+        .loader_state()
+        .entries
+        .iter()
+        .all(|entry| entry.name.tries().is_none());
     if running == Some(next.root) && blessed {
         return Ok(());
     }
     let detail = format!("rests on {:?}", end.running.map(|running| running.version));
-    Err(Violation { rule: Rule::NextUpdateFails, detail })
+    Err(Violation {
+        rule: Rule::NextUpdateFails,
+        detail,
+    })
 }
 
 fn settled(ended: Ended<Result<(), Violation>>) -> Result<(), Violation> {
@@ -258,14 +358,24 @@ fn settled(ended: Ended<Result<(), Violation>>) -> Result<(), Violation> {
         Ended::Normally(result) => result,
         Ended::PowerCut => {
             let detail = "the power went where no cut was planned".to_owned();
-            Err(Violation { rule: Rule::Panicked, detail })
+            Err(Violation {
+                rule: Rule::Panicked,
+                detail,
+            })
         }
-        Ended::Panicked(detail) => Err(Violation { rule: Rule::Panicked, detail }),
+        Ended::Panicked(detail) => Err(Violation {
+            rule: Rule::Panicked,
+            detail,
+        }),
     }
 }
 
 /// Distinct names, for tests of the matrix itself.
 #[must_use]
 pub fn rules_broken(figures: &Figures) -> BTreeSet<Rule> {
-    figures.findings.iter().map(|finding| finding.violation.rule).collect()
+    figures
+        .findings
+        .iter()
+        .map(|finding| finding.violation.rule)
+        .collect()
 }

@@ -62,6 +62,9 @@ pub struct History {
     pub steps: Vec<Step>,
     /// Root hash that must run at the end when nothing was cut.
     pub end: Digest,
+    /// Starts that each of its runs may take when nothing is cut. More would be a loop that something
+    /// else happens to end.
+    pub starts: u32,
     /// The release that must be possible afterwards.
     pub next: NextGood,
 }

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use twinroot_core::bootfmt::entry::EntryName;
+use twinroot_core::bootfmt::loader::LoaderEntry;
 use twinroot_core::records::Records;
+use twinroot_trust::version::Version;
 
 use super::drive::Driver;
 use crate::watch::{Rule, Violation, slot_holds};
@@ -19,7 +22,10 @@ impl Baseline {
     /// What is durable on `machine`.
     #[must_use]
     pub fn of(machine: &Machine, driver: &dyn Driver) -> Self {
-        Self { records: driver.records(machine), metadata: driver.metadata(machine) }
+        Self {
+            records: driver.records(machine),
+            metadata: driver.metadata(machine),
+        }
     }
 }
 
@@ -31,11 +37,17 @@ pub(super) fn judge(machine: &Machine, driver: &dyn Driver, before: &Baseline) -
     if let Some(running) = &machine.running {
         let image = machine.images.get(&running.root);
         match image.map(|image| image.behaviour) {
-            None => broken(Rule::UnverifiedStarted, format!("root {} runs", running.root)),
+            None => broken(
+                Rule::UnverifiedStarted,
+                format!("root {} runs", running.root),
+            ),
             Some(Behaviour::Good) => {}
             Some(bad) => {
                 let version = &running.version;
-                broken(Rule::NotConverged, format!("at rest on {version}, which is {bad:?}"));
+                broken(
+                    Rule::NotConverged,
+                    format!("at rest on {version}, which is {bad:?}"),
+                );
             }
         }
         if !slot_holds(&machine.slots[running.slot.index()], &running.root) {
@@ -43,24 +55,55 @@ pub(super) fn judge(machine: &Machine, driver: &dyn Driver, before: &Baseline) -
             broken(Rule::UnverifiedStarted, detail);
         }
         if records.denies_root(&running.root).is_some() {
-            broken(Rule::DeniedStarted, format!("{} runs and is denied", running.version));
+            broken(
+                Rule::DeniedStarted,
+                format!("{} runs and is denied", running.version),
+            );
         }
         let stamped = image.and_then(|image| image.stamped_floor.as_ref());
-        if records.floor(stamped).is_some_and(|floor| running.version < *floor) {
+        if records
+            .floor(stamped)
+            .is_some_and(|floor| running.version < *floor)
+        {
             broken(Rule::BelowFloorStarted, running.version.to_string());
         }
+        if let Some(fallback) = fallback_version(machine)
+            && records
+                .floor
+                .as_ref()
+                .is_some_and(|floor| fallback < *floor)
+        {
+            broken(
+                Rule::FloorAboveFallback,
+                format!("{fallback} in the other slot"),
+            );
+        }
         // An entry that still counts would be given up by the loader, good as it is.
-        let counted = machine.loader_state().entries.into_iter().any(|entry| {
-            entry.name.tries().is_some() && running.entry.starts_with(entry.name.stem())
-        });
-        if counted {
-            broken(Rule::NotConverged, format!("{} rests without blessing", running.version));
+        let entries = machine.loader_state().entries;
+        let booted = |entry: &&LoaderEntry| running.entry.starts_with(entry.name.stem());
+        let mut names = entries.iter().filter(booted);
+        if names.all(|entry| entry.name.tries().is_some()) {
+            broken(
+                Rule::NotConverged,
+                format!("{} rests without blessing", running.version),
+            );
         }
     } else {
         broken(Rule::NotConverged, "nothing runs".to_owned());
     }
     found.extend(fallen(&records, &driver.metadata(machine), before));
     found
+}
+
+/// The release that the other slot holds and an entry boots.
+fn fallback_version(machine: &Machine) -> Option<Version> {
+    let running = machine.running.as_ref()?;
+    let root = machine.claimed(running.slot.other())?;
+    let image = machine.images.get(&root)?;
+    let names = |name: &EntryName| name.names(&image.uki) && !name.is_exhausted();
+    let entries = machine.loader_state().entries;
+    let booted = entries.iter().any(|entry| names(&entry.name));
+    booted.then(|| image.version.clone())
 }
 
 /// What only rises has fallen.
@@ -72,7 +115,10 @@ fn fallen(
     let mut found = Vec::new();
     let mut broken = |rule, detail: String| found.push(Violation { rule, detail });
     if records.floor < before.records.floor {
-        broken(Rule::FloorFell, format!("{:?} to {:?}", before.records.floor, records.floor));
+        broken(
+            Rule::FloorFell,
+            format!("{:?} to {:?}", before.records.floor, records.floor),
+        );
     }
     for denial in &before.records.denied {
         if records.denies_root(&denial.root_hash).is_none() {

@@ -13,7 +13,7 @@ mod judge;
 mod report;
 
 pub use drive::{Driver, RESTARTS_MAX, drive};
-pub use explore::{Budget, explore, rules_broken};
+pub use explore::{Budget, explore, rules_broken, run_uncut};
 pub use history::{History, NextGood, Step};
 pub use judge::Baseline;
-pub use report::{ASSUMPTIONS, Figures, Finding, print};
+pub use report::{ASSUMPTIONS, Figures, Finding, foot, head, line};

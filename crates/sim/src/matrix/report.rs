@@ -35,6 +35,8 @@ pub struct Figures {
     pub second_runs: u64,
     /// Recoveries in which every effect was cut again, and those that were passed over by sampling.
     pub second_cut: [u64; 2],
+    /// Disks after a second death that were found and passed over by the budget.
+    pub second_left: u64,
     /// Next good releases that were installed afterwards, one for each distinct end.
     pub next_updates: u64,
     /// Distinct disks that were recovered.
@@ -60,6 +62,7 @@ impl Figures {
         for (sum, more) in self.second_cut.iter_mut().zip(other.second_cut) {
             *sum += more;
         }
+        self.second_left += other.second_left;
         self.next_updates += other.next_updates;
         self.disks.extend(other.disks);
         self.ends.extend(other.ends);
@@ -74,19 +77,19 @@ assumes: the disk honours FLUSH; a sector of 512 bytes is old or new; the journa
          sector; the loader's own rename is one sector write; EFI variables are durable when set;
          what is signed is what was built (Secure Boot on); no second machine writes to the disk";
 
-/// One table, one line a history, then the sum and the assumptions.
+/// The head of the table.
 #[must_use]
-pub fn print(rows: &[(&'static str, Figures)]) -> String {
-    let mut text = format!(
-        "{:<34} {:>7} {:>6} {:>9} {:>7} {:>8} {:>8} {:>6} {:>5} {:>5}\n",
+pub fn head() -> String {
+    format!(
+        "{:<34} {:>7} {:>6} {:>9} {:>7} {:>8} {:>8} {:>6} {:>5} {:>5}",
         "history", "effects", "cuts", "outcomes", "disks", "runs", "2nd cut", "ends", "next", "bad"
-    );
-    let mut sum = Figures::default();
-    for (name, row) in rows {
-        text.push_str(&line(name, row));
-        sum.add(row.clone());
-    }
-    text.push_str(&line("all", &sum));
+    )
+}
+
+/// What follows the table: the sum, how far it went, what it rests on, and what it found.
+#[must_use]
+pub fn foot(sum: &Figures) -> String {
+    let mut text = line("all", sum);
     let [certain, all, sampled] = sum.regimes;
     let [cut_again, passed_over] = sum.second_cut;
     let violations = sum.findings.len();
@@ -94,26 +97,34 @@ pub fn print(rows: &[(&'static str, Figures)]) -> String {
         text,
         "\n{} histories, {} effects, {} cuts: {certain} with nothing pending, {all} with every subset \
          of what was pending, {sampled} with samples\n\
-         second death: {cut_again} recoveries cut at each of their effects, {passed_over} passed over \
-         by the budget\n\
+         second death: {cut_again} recoveries cut at each of their effects ({passed_over} passed over), \
+         {} of the disks that this left recovered ({} passed over)\n\
          {} distinct disk images recovered, {} distinct end states, {violations} violations\n\
          {ASSUMPTIONS}\n",
         sum.histories,
         sum.effects,
         sum.cuts,
+        sum.second_runs,
+        sum.second_left,
         sum.disks.len(),
         sum.ends.len(),
     );
     for finding in sum.findings.iter().take(20) {
-        let Finding { history, path, violation } = finding;
+        let Finding {
+            history,
+            path,
+            violation,
+        } = finding;
         let _ = writeln!(text, "VIOLATION {history}: {path}: {violation}");
     }
     text
 }
 
-fn line(name: &str, row: &Figures) -> String {
+/// One line of the table.
+#[must_use]
+pub fn line(name: &str, row: &Figures) -> String {
     format!(
-        "{name:<34} {:>7} {:>6} {:>9} {:>7} {:>8} {:>8} {:>6} {:>5} {:>5}\n",
+        "{name:<34} {:>7} {:>6} {:>9} {:>7} {:>8} {:>8} {:>6} {:>5} {:>5}",
         row.effects,
         row.cuts,
         row.outcomes,

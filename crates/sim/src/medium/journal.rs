@@ -49,7 +49,10 @@ impl Content {
     fn new(bytes: &[u8]) -> Arc<Self> {
         let mut hasher = DefaultHasher::new();
         bytes.hash(&mut hasher);
-        Arc::new(Self { bytes: bytes.to_vec(), hash: hasher.finish() })
+        Arc::new(Self {
+            bytes: bytes.to_vec(),
+            hash: hasher.finish(),
+        })
     }
 }
 
@@ -118,7 +121,13 @@ impl Journal {
     pub fn create(&mut self, name: &str) {
         let inode = self.next;
         self.next += 1;
-        self.inodes.insert(inode, Inode { durable: Content::new(&[]), dirty: None });
+        self.inodes.insert(
+            inode,
+            Inode {
+                durable: Content::new(&[]),
+                dirty: None,
+            },
+        );
         self.pending.push(NameOp::Link(name.to_owned(), inode));
     }
 

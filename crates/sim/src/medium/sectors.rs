@@ -41,9 +41,9 @@ pub enum FlushFault {
     /// It works.
     #[default]
     None,
-    /// It fails once: the kernel drops the dirty pages, says so once, and keeps serving the new
-    /// bytes from its cache until that is dropped.
-    FailsOnce,
+    /// After so many that work one fails: the kernel drops the dirty pages, says so once, and keeps
+    /// serving the new bytes from its cache until that is dropped.
+    FailsAfter(u32),
     /// It says that it worked and does nothing: a planted fault, or a disk that lies.
     Lies,
 }
@@ -144,7 +144,12 @@ impl Sectors {
                 }
                 Ok(())
             }
-            FlushFault::FailsOnce => {
+            FlushFault::FailsAfter(more @ 1..) => {
+                self.flush()?;
+                self.next_flush = FlushFault::FailsAfter(more - 1);
+                Ok(())
+            }
+            FlushFault::FailsAfter(0) => {
                 self.pending.clear();
                 Err(Fault::disk("flush failed: injected input/output error"))
             }
@@ -295,7 +300,7 @@ mod tests {
     fn a_failed_flush_is_reported_once_and_the_dirty_pages_are_gone() {
         let mut device = Sectors::new(4096, 0);
         device.write(0, &[7; 512]).unwrap();
-        device.next_flush = FlushFault::FailsOnce;
+        device.next_flush = FlushFault::FailsAfter(0);
         device.flush().unwrap_err();
         device.flush().unwrap();
         assert_eq!(byte(&device, 0), 7, "the kernel still serves the page");

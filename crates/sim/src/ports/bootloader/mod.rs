@@ -41,9 +41,9 @@ impl Bootloader for World {
         // An entry that carries the image may share its clusters with the staged name (torn
         // rename): writing anew would take them from under it.
         if self.entry_with(uki).is_some() {
-            return Ok(Box::new(Writer::new(self, uki, size, true)));
+            return Ok(Box::new(Writer::of_entry(self, uki, size)));
         }
-        self.stage_copy(uki, size)
+        self.write_image(staged_name(uki), uki, size)
     }
 
     fn arm(&self, version: &Version, uki: &Digest, how: Arming) -> Outcome<()> {
@@ -96,6 +96,9 @@ impl Bootloader for World {
             return blessed.map(|_| ()).ok_or_else(missing);
         };
         self.watch_blessing(stem);
+        if blessed.is_some() && self.planted(Plant::BlessStopsAtTwins) {
+            return Ok(());
+        }
         let counts = counted.tries().is_some_and(|tries| tries.done > 0);
         self.variable(COUNTING, Some(if counts { "proven" } else { "broken" }))?;
         let good = counted.bless_name();
@@ -109,7 +112,11 @@ impl Bootloader for World {
     }
 
     fn pin(&self, stem: Option<&str>) -> Outcome<()> {
-        let lost = if stem.is_some() { Plant::PinLost } else { Plant::UnpinLost };
+        let lost = if stem.is_some() {
+            Plant::PinLost
+        } else {
+            Plant::UnpinLost
+        };
         if self.planted(lost) {
             return Ok(());
         }
@@ -120,7 +127,11 @@ impl Bootloader for World {
         let blessed = files.iter().find(|entry| entry.tries().is_none());
         let Some(entry) = blessed.or(files.first()) else {
             let subject = format!("boot entry {stem}");
-            return Err(Failure::new(Code::EntryMissing, subject, "there is none to pin"));
+            return Err(Failure::new(
+                Code::EntryMissing,
+                subject,
+                "there is none to pin",
+            ));
         };
         let pattern = match entry.tries() {
             None => entry.file_name().to_owned(),
@@ -130,13 +141,13 @@ impl Bootloader for World {
     }
 
     fn clear_attempts(&self) -> Outcome<()> {
-        if self.planted(Plant::AttemptsKept) {
-            return Ok(());
-        }
         let record = self.outside(|m| {
             let running = m.running.as_ref()?;
             let record = m.attempts();
-            let next = record.clone().healthy(&running.root).allowing(m.other_good());
+            let next = record
+                .clone()
+                .healthy(&running.root)
+                .allowing(m.other_good());
             (next != record).then_some(next)
         });
         if let Some(record) = record {
@@ -164,9 +175,19 @@ impl Bootloader for World {
 impl World {
     /// Blessing that was cut leaves the counted name beside the blessed one: it has had its use.
     fn settle_twins(&self) -> Outcome<()> {
+        if self.planted(Plant::BlessStopsAtTwins) {
+            return Ok(());
+        }
         let entries = self.outside(|m| m.entries());
-        let blessed = |stem: &str| entries.iter().any(|e| e.tries().is_none() && e.stem() == stem);
-        for twin in entries.iter().filter(|e| e.tries().is_some() && blessed(e.stem())) {
+        let blessed = |stem: &str| {
+            entries
+                .iter()
+                .any(|e| e.tries().is_none() && e.stem() == stem)
+        };
+        for twin in entries
+            .iter()
+            .filter(|e| e.tries().is_some() && blessed(e.stem()))
+        {
             self.delete(twin.file_name())?;
         }
         Ok(())
@@ -178,14 +199,22 @@ impl World {
         let found = self.file(&staged).map(|bytes| Digest::of(&bytes));
         let (code, cause) = match found {
             None => (Code::EntryMissing, "its image was not staged"),
-            Some(_) => (Code::ReadBackMismatch, "its staged image is not what it was"),
+            Some(_) => (
+                Code::ReadBackMismatch,
+                "its staged image is not what it was",
+            ),
         };
-        if found != Some(*uki) && !self.planted(Plant::ArmUnread) {
+        if found != Some(*uki) && !self.planted(Plant::UkiUnread) {
             return Err(Failure::new(code, staged, cause));
         }
         let plain = EntryName::for_release(version, uki);
-        let entry = if self.planted(Plant::ArmUncounted) { plain } else { plain.on_trial(tries) };
+        let entry = if self.planted(Plant::ArmUncounted) {
+            plain
+        } else {
+            plain.on_trial(tries)
+        };
         self.rename(&staged, entry.file_name())?;
+        self.watch_entry(&entry, uki);
         Ok(entry)
     }
 }

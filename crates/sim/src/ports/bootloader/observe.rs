@@ -105,8 +105,7 @@ impl Machine {
     /// Makes the initramfs's file, as the installer does.
     pub(crate) fn make_attempts_file(&mut self) -> Result<(), Fault> {
         self.esp.create(ATTEMPTS)?;
-        self.esp
-            .append(ATTEMPTS, &[0; FILE])?;
+        self.esp.append(ATTEMPTS, &[0; FILE])?;
         self.esp.sync_all()
     }
 }

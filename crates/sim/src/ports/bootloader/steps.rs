@@ -6,7 +6,7 @@ use twinroot_payload::io::Fault;
 use twinroot_ports::{ImageWriter, Outcome};
 use twinroot_trust::digest::Digest;
 
-use super::image::{Writer, staged_name};
+use super::image::{Writer, copy_name, staged_name};
 use crate::medium::fat::Fat;
 use crate::plant::Plant;
 use crate::ports::failed;
@@ -74,16 +74,20 @@ impl World {
         entries.into_iter().next()
     }
 
-    /// Starts writing the image beside the entries, whatever is there already.
-    pub(super) fn stage_copy(&self, uki: &Digest, size: u64) -> Outcome<Box<dyn ImageWriter>> {
-        let name = staged_name(uki);
+    /// Starts writing the image beside the entries, in place of a leftover of that name.
+    pub(super) fn write_image(
+        &self,
+        name: String,
+        uki: &Digest,
+        size: u64,
+    ) -> Outcome<Box<dyn ImageWriter>> {
         self.change("esp: delete leftover", &name, |esp| esp.delete(&name))?;
         if self.outside(|m| m.esp.free()) < size {
             let cause = format!("{size} bytes do not fit");
             return Err(Failure::new(Code::EspFull, "EFI system partition", cause));
         }
         self.change("esp: create", &name, |esp| esp.create(&name))?;
-        Ok(Box::new(Writer::new(self, uki, size, false)))
+        Ok(Box::new(Writer::new(self, name, uki, size)))
     }
 
     pub(super) fn files_of(&self, stem: &str) -> Vec<EntryName> {
@@ -133,6 +137,20 @@ impl World {
         });
     }
 
+    /// The oracle: what was armed is the signed image, on the medium.
+    pub(super) fn watch_entry(&self, entry: &EntryName, uki: &Digest) {
+        self.outside(|m| {
+            let medium = m.esp.after_cut(&mut || false);
+            let found = medium
+                .read(entry.file_name())
+                .map(|bytes| Digest::of(&bytes));
+            if found != Some(*uki) {
+                let detail = format!("{} is not the signed image", entry.file_name());
+                m.watch.broken(Rule::ArmedUnproven, detail);
+            }
+        });
+    }
+
     pub(super) fn watch_blessing(&self, stem: &str) {
         self.outside(|m| {
             if m.watch.healthy_runs == 0 {
@@ -152,9 +170,10 @@ impl World {
             self.delete(counted.file_name())?;
         }
         let uki = Digest::of(&bytes);
-        let mut copy = self.stage_copy(&uki, bytes.len() as u64)?;
+        let name = copy_name(&uki);
+        let mut copy = self.write_image(name.clone(), &uki, bytes.len() as u64)?;
         copy.write(&bytes)?;
         copy.finish()?;
-        self.rename(&staged_name(&uki), good.file_name())
+        self.rename(&name, good.file_name())
     }
 }
