@@ -17,7 +17,10 @@ pub fn python() -> Option<PathBuf> {
 
 fn make() -> Option<PathBuf> {
     let test = std::env::current_exe().expect("a test knows its own path");
-    let target = test.ancestors().nth(3).expect("tests lie in target/<profile>/deps");
+    let target = test
+        .ancestors()
+        .nth(3)
+        .expect("tests lie in target/<profile>/deps");
     let environment = target.join("interop/python-tuf-7.0.0-client");
     let python = environment.join("bin/python");
     let ready = environment.join("ready");
@@ -28,8 +31,15 @@ fn make() -> Option<PathBuf> {
     let mut venv = Command::new("python3");
     venv.args(["-m", "venv", "--clear"]).arg(&environment);
     let mut pip = Command::new(&python);
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
-    pip.args(["--retries", "1", "--timeout", "20", "-r"]).arg(requirements);
+    pip.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+    ]);
+    pip.args(["--retries", "1", "--timeout", "20", "-r"])
+        .arg(requirements);
     // For the signing side of the judge, which makes repositories here.
     pip.arg("securesystemslib[crypto]==1.6.0");
     for command in [&mut venv, &mut pip] {

@@ -111,9 +111,13 @@ impl Source {
     }
 
     /// A range of a target.
-    pub(crate) fn range(&mut self, path: &str, range: Range<u64>) -> Result<Vec<u8>, String> {
+    pub(crate) fn range(
+        &mut self,
+        path: &str,
+        range: Range<u64>,
+    ) -> Result<Option<Vec<u8>>, String> {
         let Some(bytes) = self.fetch(false, path)? else {
-            return Err("there is no such file".to_owned());
+            return Ok(None);
         };
         let have = bytes.len() as u64;
         let (start, end) = (range.start.min(have), range.end.min(have));
@@ -121,7 +125,7 @@ impl Source {
         if end < range.end {
             return Err(format!("it ends at {have}, before the range asked for"));
         }
-        Ok(bytes[start as usize..end as usize].to_vec())
+        Ok(Some(bytes[start as usize..end as usize].to_vec()))
     }
 
     fn fault(&self, path: &str) -> Option<&SourceFault> {

@@ -1,4 +1,5 @@
 //! The simulated ports keep the same promises as the real ones.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hasher};

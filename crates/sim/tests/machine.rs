@@ -1,4 +1,5 @@
 //! The simulated machine by itself: it boots as it should, loses what it may, keeps what it must.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

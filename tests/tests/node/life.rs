@@ -184,3 +184,17 @@ fn fake_block(node: &Node, slot: &str) -> Vec<u8> {
     reader.read_at(17 * 4096, &mut block).unwrap();
     block
 }
+
+#[test]
+fn a_release_withdrawn_while_it_is_activated_is_not_started() {
+    let mut node = Node::new();
+    let bad = node.publish("1.1", 3);
+    node.run(&["apply", "--no-reboot"]).is_good();
+    node.repo.withdraw("stable", &bad.id);
+    node.refuses(&["reboot"], "release-withdrawn");
+    assert_eq!(node.boot(BootFault::None).as_deref(), Some("1.0"));
+    node.run(&["agent", "--once"]);
+    node.publish("1.2", 4);
+    node.update();
+    assert_eq!(node.running(), "1.2");
+}

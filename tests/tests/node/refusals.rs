@@ -156,3 +156,30 @@ fn requests_that_make_no_sense_now_are_refused() {
     node.refuses(&["apply", "--version", "7.7"], "unknown-release");
     node.refuses(&["apply", "--version", "1.0"], "not-newer");
 }
+
+#[test]
+fn a_clock_at_1970_or_2099_installs_nothing_and_harms_nothing() {
+    for off in [-56 * YEAR, 73 * YEAR] {
+        let mut node = Node::new();
+        node.publish("1.1", 3);
+        let before = node.untouched();
+        let answer = node.run_at(off, &["apply"]);
+        assert!(!answer.0.status.success(), "{}", answer.said());
+        assert_eq!(node.untouched(), before);
+        still_updates(&mut node);
+    }
+}
+
+#[test]
+fn a_release_behind_a_barrier_or_for_another_machine_is_refused() {
+    let mut node = Node::new();
+    node.publish_with("1.5", 5, |plan| {
+        plan.requires.from = Some("1.4".parse().unwrap())
+    });
+    node.refuses(&["apply"], "barrier-required");
+    node.publish_with("1.6", 6, |plan| {
+        plan.requires.cpu = Some("riscv-v9".parse().unwrap())
+    });
+    node.refuses(&["apply"], "requirement-missing");
+    still_updates(&mut node);
+}

@@ -14,7 +14,7 @@ use twinroot_trust::version::Version;
 
 /// A kind of call that changes something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Call {
+pub(crate) enum Call {
     /// Writing down where the update stands.
     State,
     /// Writing floor and deny list.
@@ -41,7 +41,7 @@ pub enum Call {
 
 /// What the saboteur does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Act {
+pub(crate) enum Act {
     /// The call is answered and not made.
     Lose(Call),
     /// The call is answered at once and made after the next one that changes the machine.
@@ -88,7 +88,7 @@ struct Between<'a> {
 }
 
 /// Puts the saboteur between.
-pub fn wire(act: Act) -> Box<Wire> {
+pub(crate) fn wire(act: Act) -> Box<Wire> {
     Box::new(move |world: &World, run| {
         let between = Between {
             world,

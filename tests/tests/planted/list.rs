@@ -11,7 +11,7 @@ use super::between::{Act, Call};
 
 /// Where the fault sits.
 #[derive(Debug, Clone, Copy)]
-pub enum Where {
+pub(crate) enum Where {
     /// In an adapter.
     Adapter(Plant),
     /// In the store, whose promise is looked at by itself: the loop recovers from the world and so
@@ -23,7 +23,7 @@ pub enum Where {
 
 /// One fault.
 #[derive(Debug, Clone, Copy)]
-pub struct Fault {
+pub(crate) struct Fault {
     /// What is wrong.
     pub name: &'static str,
     /// The bug of another updater that it repeats, as the register of failures lists it.
@@ -90,7 +90,7 @@ fn uki_arrives_damaged(machine: &mut Machine, book: &Book) {
 }
 
 /// All faults that must be seen.
-pub const FAULTS: &[Fault] = &[
+pub(crate) const FAULTS: &[Fault] = &[
     // ---- a flush, fsync or sync is dropped
     adapter("slot data is not flushed", Plant::DataFlush, &["update"])
         .like("RAUC 2018: copy_raw_image had no fsync"),
@@ -282,7 +282,7 @@ pub const FAULTS: &[Fault] = &[
 ];
 
 /// What must do no harm: every effect can be repeated.
-pub const REPEATED: &[Call] = &[
+pub(crate) const REPEATED: &[Call] = &[
     Call::State,
     Call::Records,
     Call::SignedBytes,

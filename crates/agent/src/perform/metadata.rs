@@ -230,7 +230,13 @@ fn offer(
     policy: Option<&Verified<RolloutPolicy>>,
     now: UnixTime,
 ) -> Outcome<rollout::Offer> {
-    if let Some(policy) = policy {
+    let version = &release.manifest.version;
+    let offers_it = |p: &&Verified<RolloutPolicy>| {
+        p.offer
+            .as_ref()
+            .is_some_and(|offer| offer.version == *version)
+    };
+    if let Some(policy) = policy.filter(offers_it) {
         let subject = format!("rollout policy for {}", release.manifest.version);
         policy
             .check_within(&release.manifest)

@@ -159,6 +159,22 @@ fn armed(ctx: &Ctx<'_>, proven: &Proven) -> Transition {
     transition
 }
 
+/// Whether the loader already tries this release at the next start: its entry stands from before the
+/// program was started anew, and nothing keeps the loader from it.
+pub(super) fn stands(ctx: &Ctx<'_>, proven: &Proven) -> bool {
+    let root = proven.candidate().root_hash();
+    let loader = ctx.facts.loader();
+    ctx.removable(&root).is_some_and(|entry| {
+        let free = loader.pinned.is_none() || loader.one_shot.as_ref() == Some(&entry.stem);
+        !entry.is_blessed() && !entry.is_exhausted() && free
+    })
+}
+
+/// Activated before a restart of the program, and proven again since.
+pub(super) fn again(ctx: &Ctx<'_>, proven: &Proven) -> Transition {
+    ctx.go(at(proven, ActivateStep::Armed)).persist(ctx)
+}
+
 /// Metadata is refreshed again before the reboot, so that a release withdrawn meanwhile is dropped.
 fn last_look(ctx: &Ctx<'_>, proven: &Proven, mut transition: Transition) -> Transition {
     transition.next.phase = Phase::Checking {

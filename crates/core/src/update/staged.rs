@@ -79,6 +79,8 @@ fn go_on(ctx: &Ctx<'_>, proven: &Proven) -> Transition {
     }
     if staging::wanted(ctx) {
         activated::begin(ctx, proven)
+    } else if activated::stands(ctx, proven) {
+        activated::again(ctx, proven)
     } else {
         ctx.stay()
     }

@@ -11,6 +11,7 @@ use crate::world::World;
 
 impl World {
     fn whole(&self, metadata: bool, path: &str, limit: u64) -> Outcome<Option<Vec<u8>>> {
+        check(path)?;
         let answer = self.effect("fetch: file", |m| m.source.fetch(metadata, path));
         let unreachable = |cause| Failure::new(Code::Unreachable, path, cause);
         let Some(bytes) = answer.map_err(unreachable)? else {
@@ -22,6 +23,16 @@ impl World {
         }
         Ok(Some(bytes))
     }
+}
+
+/// A name that would leave the source is refused before anybody is asked.
+fn check(path: &str) -> Outcome<()> {
+    let plain = |part: &str| !part.is_empty() && part != "." && part != "..";
+    if path.split('/').all(plain) {
+        return Ok(());
+    }
+    let cause = "it is no relative path of plain parts";
+    Err(Failure::new(Code::NameRefused, path, cause))
 }
 
 impl Fetch for World {
@@ -39,8 +50,11 @@ impl Fetch for World {
         range: Range<u64>,
         sink: &mut dyn FnMut(&[u8]) -> Result<(), Fault>,
     ) -> Outcome<()> {
+        check(path)?;
         let answer = self.effect("fetch: range", |m| m.source.range(path, range));
-        let mut bytes = answer.map_err(|cause| Failure::new(Code::Truncated, path, cause))?;
+        let answer = answer.map_err(|cause| Failure::new(Code::Truncated, path, cause))?;
+        let missing = || Failure::new(Code::NotOnServer, path, "there is no such file");
+        let mut bytes = answer.ok_or_else(missing)?;
         if self.planted(Plant::ShortRange) {
             bytes.truncate(bytes.len() / 2);
         }

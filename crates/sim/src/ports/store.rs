@@ -11,6 +11,9 @@ use crate::world::World;
 /// `#` cannot stand in a blob's name, so a leftover is never taken for a blob.
 const TEMPORARY: &str = "#new";
 
+/// Longest file name of every file system that the state may lie on.
+const NAME_MAX: usize = 255;
+
 impl Store for World {
     fn read(&self, name: &str) -> Outcome<Option<Vec<u8>>> {
         check(name)?;
@@ -82,6 +85,7 @@ impl Store for World {
 fn check(name: &str) -> Outcome<()> {
     let plain = |part: &str| {
         !part.is_empty()
+            && part.len() <= NAME_MAX
             && part != "."
             && part != ".."
             && part
