@@ -16,3 +16,4 @@ pub mod programs;
 pub mod run;
 pub mod table;
 pub mod tests;
+pub mod vm;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, ci, demo, kill, lint, machine, tests};
+use xtask::{bench, ci, demo, kill, lint, machine, tests, vm};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -33,6 +33,8 @@ enum Task {
     KillTest(kill::Args),
     /// Make or boot a machine that lives in a folder of files
     Machine(machine::Args),
+    /// Boot the reference host in QEMU: scenarios, demonstration, a disk of your own
+    Vm(vm::Args),
 }
 
 fn main() -> ExitCode {
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Task::Bench(args) => bench::run(&args),
         Task::KillTest(args) => kill::run(&args),
         Task::Machine(args) => machine::run(&args),
+        Task::Vm(args) => vm::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

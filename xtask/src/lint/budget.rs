@@ -120,7 +120,7 @@ fn judge(sizes: &Sizes, exceptions: &[(&str, &str)]) -> Vec<String> {
 /// Measures every production source file of the workspace at `root`.
 pub fn measure(root: &Path) -> Result<Sizes> {
     let mut sources = Vec::new();
-    for folder in ["crates", "xtask", "tests/src"] {
+    for folder in ["crates", "xtask", "tests/src", "vm-tests"] {
         collect(&root.join(folder), &mut sources)?;
     }
     sources.sort();

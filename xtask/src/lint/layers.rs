@@ -113,6 +113,19 @@ pub const RULES: &[Rule] = &[
             "xtask",
         ],
     },
+    // Goes into the test variant of the image: small, and knows nobody.
+    Rule {
+        package: "twinroot-vm-guest",
+        rank: 0,
+        may_use: &[],
+    },
+    // Drives programs from outside; of the rooms it links only the web server that counts and the
+    // readers of what lies on an ESP.
+    Rule {
+        package: "twinroot-vm-tests",
+        rank: 7,
+        may_use: &["twinroot-core", "twinroot-publish", "twinroot-vm-guest"],
+    },
 ];
 
 /// Upward arrows that only tests draw: (who, whom, why). Never for code that ships.

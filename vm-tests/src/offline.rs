@@ -1,0 +1,138 @@
+//! The disk of a machine that is off, read by tools that are not ours: `qemu-img`, `sfdisk`, mtools.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::host::{capture, tool};
+use crate::qemu::Machine;
+
+/// A raw image.
+#[derive(Debug)]
+pub struct RawDisk {
+    path: PathBuf,
+    partitions: Vec<Partition>,
+}
+
+/// A partition, by the table as `sfdisk` reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Partition {
+    /// Its name in the table.
+    pub name: String,
+    /// First byte.
+    pub offset: u64,
+    /// Bytes.
+    pub size: u64,
+}
+
+impl RawDisk {
+    /// A raw copy of the disk as it lies there now.
+    ///
+    /// # Errors
+    /// When it cannot be copied or has no table.
+    pub fn of(machine: &Machine) -> Result<Self> {
+        let path = machine.folder().join("offline.raw");
+        let mut convert = Command::new("qemu-img");
+        convert.args(["convert", "-f", machine.disk_format(), "-O", "raw"]);
+        capture(convert.arg(machine.disk_file()).arg(&path))?;
+        Self::open(&path)
+    }
+
+    /// A raw image that is there.
+    ///
+    /// # Errors
+    /// When it has no table.
+    pub fn open(path: &Path) -> Result<Self> {
+        let sfdisk = tool("sfdisk").context("sfdisk is missing (package fdisk)")?;
+        let dump = capture(Command::new(sfdisk).arg("--json").arg(path))?;
+        let table: Value = serde_json::from_str(&dump).context("sfdisk printed no JSON")?;
+        let table = &table["partitiontable"];
+        let sector = table["sectorsize"].as_u64().unwrap_or(512);
+        let listed = table["partitions"]
+            .as_array()
+            .with_context(|| format!("{}: sfdisk lists no partitions", path.display()))?;
+        let partitions = listed
+            .iter()
+            .map(|entry| {
+                let sectors = |key: &str| entry[key].as_u64().unwrap_or(0) * sector;
+                Partition {
+                    name: entry["name"].as_str().unwrap_or_default().to_owned(),
+                    offset: sectors("start"),
+                    size: sectors("size"),
+                }
+            })
+            .collect();
+        Ok(Self {
+            path: path.to_owned(),
+            partitions,
+        })
+    }
+
+    /// Its file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A partition by its name.
+    ///
+    /// # Errors
+    /// When the table has none of that name.
+    pub fn partition(&self, name: &str) -> Result<&Partition> {
+        self.partitions
+            .iter()
+            .find(|partition| partition.name == name)
+            .with_context(|| format!("the disk has no partition '{name}'"))
+    }
+
+    /// File names in a folder of the ESP, as mtools reads them, sorted.
+    ///
+    /// # Errors
+    /// When mtools finds no file system or no such folder.
+    pub fn esp_list(&self, folder: &str) -> Result<Vec<String>> {
+        let mut mdir = self.mtools("mdir")?;
+        let listed = capture(mdir.args(["-b", &format!("::/{folder}")]))?;
+        let mut names: Vec<String> = listed
+            .lines()
+            .filter_map(|line| line.trim_end_matches('/').rsplit('/').next())
+            .map(str::to_owned)
+            .collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// A file of the ESP, as mtools reads it.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn esp_read(&self, path: &str) -> Result<Vec<u8>> {
+        let mut mcopy = self.mtools("mcopy")?;
+        let output = mcopy.args(["-n", &format!("::/{path}"), "-"]).output()?;
+        anyhow::ensure!(
+            output.status.success(),
+            "mcopy of {path}: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+        Ok(output.stdout)
+    }
+
+    /// Copies a file onto the ESP.
+    ///
+    /// # Errors
+    /// When it does not fit.
+    pub fn esp_write(&self, path: &str, file: &Path) -> Result<()> {
+        let mut mcopy = self.mtools("mcopy")?;
+        capture(mcopy.arg("-o").arg(file).arg(format!("::/{path}"))).map(drop)
+    }
+
+    fn mtools(&self, program: &str) -> Result<Command> {
+        let esp = self.partition("esp")?;
+        let program = tool(program).with_context(|| format!("{program} is missing (mtools)"))?;
+        let mut command = Command::new(program);
+        let image = format!("{}@@{}", self.path.display(), esp.offset);
+        command.env("MTOOLS_SKIP_CHECK", "1").args(["-i", &image]);
+        Ok(command)
+    }
+}
