@@ -10,7 +10,7 @@ use crate::index::{Coding, Segment};
 use crate::verity::sha256;
 
 /// First bytes of a zstd frame (RFC 8878, section 3.1.1). Skippable frames start otherwise.
-const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+pub(crate) const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 /// A decoder that can be used for any number of segments. About 160 KiB.
 pub(crate) struct Decoder {

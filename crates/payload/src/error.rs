@@ -81,6 +81,14 @@ pub enum Error {
         /// What the decoder reports.
         what: String,
     },
+    /// A patch gives something else than the index names: the base is not what it should be.
+    #[error(
+        "segment {segment} of the delta does not give what its index names; the base it was made for is damaged or another, so that part is fetched from the full payload"
+    )]
+    SegmentOutput {
+        /// Number of the segment in the delta's index.
+        segment: u32,
+    },
     /// The written image does not have the signed root hash, even after fetching all that differs.
     #[error(
         "the written image has root hash {found}, the manifest names {expected}; the payload is for another image or the disk does not keep what is written to it"
@@ -173,6 +181,7 @@ impl Error {
             Self::CodingUnknown { .. } => "payload-coding-unknown",
             Self::SegmentDigest { .. } => "payload-segment-digest",
             Self::SegmentInvalid { .. } => "payload-segment-invalid",
+            Self::SegmentOutput { .. } => "payload-segment-output",
             Self::RootHash { .. } => "payload-root-hash",
             Self::NotClaimed { .. } => "payload-not-claimed",
             Self::TreeWrong { .. } => "payload-tree-wrong",
@@ -202,6 +211,7 @@ pub fn codes() -> &'static [&'static str] {
         "payload-coding-unknown",
         "payload-segment-digest",
         "payload-segment-invalid",
+        "payload-segment-output",
         "payload-root-hash",
         "payload-not-claimed",
         "payload-tree-wrong",

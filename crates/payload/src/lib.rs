@@ -1,4 +1,4 @@
-//! Turns an image into segments and back: full payloads, reuse of blocks, the verity tree.
+//! Turns an image into segments and back: full payloads, deltas, reuse of blocks, the verity tree.
 //!
 //! **Reason to exist**: a node must get from one release to the next with few bytes, little
 //! memory and no trust in anything but the signed root hash; a publisher must make the files that
@@ -12,13 +12,15 @@
 //! call an image right on any ground but its root hash.
 //!
 //! Reading order: [`verity`] (what is proven), [`index`] (what a payload says), [`plan`] (what to
-//! do), [`job`] (doing it), [`finish`] (in which order a slot becomes whole), [`stage`] (all of it in turn), `encode` (the
-//! publisher's half, behind the feature of that name).
+//! do), [`job`] (doing it), [`finish`] (in which order a slot becomes whole), [`stage`] (all of it in turn),
+//! [`delta`] (the same for a payload made for one base), `encode` (the publisher's half, behind the
+//! feature of that name).
 #![no_std]
 extern crate alloc;
 
 mod bits;
 mod code;
+pub mod delta;
 #[cfg(feature = "encode")]
 pub mod encode;
 pub mod error;

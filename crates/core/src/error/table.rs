@@ -197,6 +197,8 @@ codes! {
     PayloadSegmentDigest = "payload-segment-digest", Trust, Backoff, "use another mirror; if all fail, tell the publisher";
     /// Coded bytes that do not decode.
     PayloadSegmentInvalid = "payload-segment-invalid", Trust, Never, "tell the publisher";
+    /// A patch gives something else than its index names: its base is not what it should be.
+    PayloadSegmentOutput = "payload-segment-output", Disk, NextCheck, "nothing to do; that part is fetched from the full payload";
     /// A written image without the signed root hash.
     PayloadRootHash = "payload-root-hash", Trust, NextCheck, "stage it again; if it fails again, look at the disk and tell the publisher";
     /// A slot that does not claim the release it should hold.

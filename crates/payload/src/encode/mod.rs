@@ -5,6 +5,7 @@
 //! segment by itself (so that a publisher may spread segments over threads),
 //! [`Layout::finish`] puts the index together. [`encode_full`] does all of it in turn.
 
+pub mod delta;
 mod file;
 mod history;
 mod order;

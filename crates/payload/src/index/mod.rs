@@ -13,4 +13,5 @@ pub(crate) mod write;
 pub use model::{Coding, FORMAT, Header, INDEX_MAX, KEY_WIDTHS, Run, SEGMENT_BLOCKS_MAX, Segment};
 pub(crate) use model::{HEADER_BYTES, MAGIC, RECORD_BYTES, key_of};
 pub use read::{Expect, Index, load};
+pub(crate) use read::{invalid, u32_at, u64_at};
 pub(crate) use walk::Keys;

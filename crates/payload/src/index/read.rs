@@ -304,13 +304,13 @@ fn decode_record(number: u32, raw: &[u8; RECORD_BYTES]) -> Result<Segment> {
     })
 }
 
-fn u32_at(raw: &[u8], at: usize) -> u32 {
+pub(crate) fn u32_at(raw: &[u8], at: usize) -> u32 {
     let mut bytes = [0; 4];
     bytes.copy_from_slice(&raw[at..at + 4]);
     u32::from_le_bytes(bytes)
 }
 
-fn u64_at(raw: &[u8], at: usize) -> u64 {
+pub(crate) fn u64_at(raw: &[u8], at: usize) -> u64 {
     let mut bytes = [0; 8];
     bytes.copy_from_slice(&raw[at..at + 8]);
     u64::from_le_bytes(bytes)
