@@ -9,6 +9,7 @@ pub mod bench;
 pub mod ci;
 pub mod counts;
 pub mod demo;
+pub mod image;
 pub mod kill;
 pub mod lint;
 pub mod machine;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, ci, demo, kill, lint, machine, tests, vm};
+use xtask::{bench, ci, demo, image, kill, lint, machine, tests, vm};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -31,6 +31,8 @@ enum Task {
     Bench(bench::Args),
     /// Kill updates at random moments and see that each ends well
     KillTest(kill::Args),
+    /// Build images of the reference host: programs as they ship, then `twinroot-image`
+    Image(image::Args),
     /// Make or boot a machine that lives in a folder of files
     Machine(machine::Args),
     /// Boot the reference host in QEMU: scenarios, demonstration, a disk of your own
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         Task::Lint => lint::run(),
         Task::Bench(args) => bench::run(&args),
         Task::KillTest(args) => kill::run(&args),
+        Task::Image(args) => image::run(&args),
         Task::Machine(args) => machine::run(&args),
         Task::Vm(args) => vm::run(&args),
     };

@@ -84,6 +84,18 @@ pub const RULES: &[Rule] = &[
         rank: 5,
         may_use: PURE,
     },
+    // The build side: the same provisioning code as the node, and nothing of its loop.
+    Rule {
+        package: "twinroot-image",
+        rank: 5,
+        may_use: &[
+            "twinroot-trust",
+            "twinroot-payload",
+            "twinroot-core",
+            "twinroot-ports",
+            "twinroot-host",
+        ],
+    },
     Rule {
         package: "xtask",
         rank: 6,

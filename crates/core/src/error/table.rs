@@ -97,6 +97,8 @@ codes! {
     NotPermitted = "not-permitted", Environment, Operator, "run it with the permissions of the agent";
     /// A tool, device or kernel feature that must be there and is not.
     ToolMissing = "tool-missing", Environment, Operator, "provide what is named";
+    /// A tool of the build side that ran and failed.
+    ToolFailed = "tool-failed", Environment, Operator, "look at what it said; run it by hand with the same arguments";
     /// A record with no readable copy.
     StateDamaged = "state-damaged", Environment, Operator, "nothing to do for the update itself, it recovers from the disk; find out what damaged the record";
     /// A record that cannot be read or written.

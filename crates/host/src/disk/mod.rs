@@ -83,7 +83,10 @@ impl GptDisk {
     }
 
     /// Opens a part of a slot of a machine that is not running, to install its first release.
-    pub(crate) fn open_for_install(&self, slot: SlotName, part: Part) -> Outcome<Window> {
+    ///
+    /// # Errors
+    /// What keeps it from being found or opened for writing.
+    pub fn open_for_install(&self, slot: SlotName, part: Part) -> Outcome<Window> {
         self.writable(self.named(slot, part), self.place(slot, part)?)
     }
 
