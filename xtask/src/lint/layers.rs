@@ -59,6 +59,13 @@ pub const RULES: &[Rule] = &[
         rank: 3,
         may_use: SEAM,
     },
+    // The initramfs program decides with `core` and reads a hash tree's superblock with `payload`; it
+    // never sees the machinery of the running node.
+    Rule {
+        package: "twinroot-init",
+        rank: 3,
+        may_use: PURE,
+    },
     // The loop knows the seam, not who implements it: real machine, files and simulator are the same to it.
     Rule {
         package: "twinroot-agent",

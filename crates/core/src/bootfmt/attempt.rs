@@ -31,19 +31,19 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use crc::{CRC_32_ISO_HDLC, Crc};
 use serde::{Deserialize, Serialize};
 use twinroot_trust::digest::Digest;
 
 use super::entry::EntryName;
+use super::twin;
+pub use super::twin::{COPY, FILE, Write};
 
-/// Bytes of one copy: the sector size at which disks tear at worst (DESIGN, assumptions).
-pub const COPY: usize = 512;
-/// Bytes of the whole file.
-pub const FILE: usize = 2 * COPY;
 /// Starts without health after which a committed slot is left. As many as a trial gets by default:
 /// one may be a hand on the power switch, two a flickering supply.
 pub const STARTS_ALLOWED: u8 = 3;
+
+/// Its place on the ESP.
+pub const PATH: &str = "loader/twinroot.attempts";
 
 const MAGIC: &[u8; 8] = b"TWRATT01";
 const COUNTERS_AT: usize = 16;
@@ -51,8 +51,6 @@ const COUNTER: usize = 40;
 const FALLBACK_AT: usize = 96;
 const NAME_AT: usize = 130;
 const NAME_MAX: usize = 255;
-const CRC_AT: usize = 508;
-const CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
 
 /// Starts of one root since health was last seen on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,25 +83,14 @@ pub struct AttemptRecord {
     pub allowed: Option<Allowed>,
 }
 
-/// One copy to be written, and where in the file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Write {
-    /// Offset in the file: 0 or [`COPY`].
-    pub offset: usize,
-    /// The bytes.
-    pub bytes: [u8; COPY],
-}
-
 impl AttemptRecord {
     /// Reads the file, whatever is in it: the newest whole copy, or the empty record where neither
     /// copy is whole (new, torn, short, all zeros or all ones). An empty record allows no other
     /// slot, so that damage can only keep the node where it is.
     #[must_use]
     pub fn read(file: &[u8]) -> Self {
-        copies(file)
-            .into_iter()
-            .flatten()
-            .max_by_key(|record| record.sequence)
+        twin::newest(file, MAGIC)
+            .map(|(sequence, bytes)| Self::decode(sequence, bytes))
             .unwrap_or_default()
     }
 
@@ -111,13 +98,7 @@ impl AttemptRecord {
     /// whole, else the older one: the newest whole copy is never touched.
     #[must_use]
     pub fn write(&self, file: &[u8]) -> Write {
-        let [first, second] = copies(file).map(|copy| copy.map_or(0, |record| record.sequence));
-        let mut next = self.clone();
-        next.sequence = first.max(second).saturating_add(1);
-        Write {
-            offset: if first <= second { 0 } else { COPY },
-            bytes: next.encode(),
-        }
+        twin::next(file, MAGIC, self.encode())
     }
 
     /// Starts without health of `root`.
@@ -205,8 +186,6 @@ impl AttemptRecord {
 
     fn encode(&self) -> [u8; COPY] {
         let mut bytes = [0; COPY];
-        bytes[..8].copy_from_slice(MAGIC);
-        bytes[8..16].copy_from_slice(&self.sequence.to_le_bytes());
         for (n, starts) in self.starts.iter().take(2).enumerate() {
             let at = COUNTERS_AT + n * COUNTER;
             bytes[at..at + 32].copy_from_slice(starts.root.as_bytes());
@@ -219,19 +198,10 @@ impl AttemptRecord {
             bytes[FALLBACK_AT + 32] = name.len() as u8; // EntryName is at most 255 bytes
             bytes[NAME_AT..NAME_AT + name.len()].copy_from_slice(name);
         }
-        let crc = CRC.checksum(&bytes[..CRC_AT]);
-        bytes[CRC_AT..].copy_from_slice(&crc.to_le_bytes());
         bytes
     }
 
-    fn decode(bytes: &[u8; COPY]) -> Option<Self> {
-        let crc = u32::from_le_bytes(bytes[CRC_AT..].try_into().ok()?);
-        let sequence = u64::from_le_bytes(bytes[8..16].try_into().ok()?);
-        // Sequence 0 is never written, and the last one would leave no room for a next.
-        let usable = bytes.starts_with(MAGIC) && (1..u64::MAX).contains(&sequence);
-        if !usable || crc != CRC.checksum(&bytes[..CRC_AT]) {
-            return None;
-        }
+    fn decode(sequence: u64, bytes: &[u8; COPY]) -> Self {
         let starts = (0..2).filter_map(|n| {
             let at = COUNTERS_AT + n * COUNTER;
             let root = root_at(bytes, at)?;
@@ -241,19 +211,12 @@ impl AttemptRecord {
                 left: bytes[at + 33] == 1,
             })
         });
-        Some(Self {
+        Self {
             sequence,
             starts: starts.collect(),
             allowed: allowed(bytes),
-        })
+        }
     }
-}
-
-fn copies(file: &[u8]) -> [Option<AttemptRecord>; 2] {
-    [0, COPY].map(|at| {
-        let bytes = file.get(at..at + COPY)?;
-        AttemptRecord::decode(bytes.try_into().ok()?)
-    })
 }
 
 /// A root hash, nothing where the field is empty.

@@ -7,13 +7,11 @@ use std::fs::File;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
 use nix::fcntl::OFlag;
+pub use twinroot_core::bootfmt::attempt::PATH;
 use twinroot_core::bootfmt::attempt::{AttemptRecord, FILE};
 use twinroot_ports::Outcome;
 
 use super::volume::{Volume, esp_failure, write_durably};
-
-/// Its place on the ESP.
-pub const PATH: &str = "loader/twinroot.attempts";
 
 /// Reads the record; what is missing or damaged reads as the empty record.
 ///

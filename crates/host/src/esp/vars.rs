@@ -8,27 +8,13 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 use rustix::fs::IFlags;
+pub use twinroot_core::bootfmt::variables::{DEFAULT, INFO, ONE_SHOT, SELECTED};
+use twinroot_core::bootfmt::variables::{LARGEST, decode, encode, file_name};
 use twinroot_core::error::{Code, Failure};
 use twinroot_ports::{Outcome, Store};
 
 use crate::fail::io_failure;
 use crate::store::FileStore;
-
-/// Pin: the entry that is taken whatever its version. Survives reboots.
-pub const DEFAULT: &str = "LoaderEntryDefault";
-/// The entry for the next boot alone; the loader deletes it.
-pub const ONE_SHOT: &str = "LoaderEntryOneShot";
-/// The entry that was booted. Written by the loader.
-pub const SELECTED: &str = "LoaderEntrySelected";
-/// Name and version of the loader. Written by the loader.
-pub const INFO: &str = "LoaderInfo";
-
-/// Vendor id of the Boot Loader Interface, which all of the above carry.
-const VENDOR: &str = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
-/// Non-volatile, boot service access, runtime access: what the interface asks for.
-const ATTRIBUTES: u32 = 7;
-/// Entry ids are file names: 255 UTF-16 units. Anything much longer is not ours.
-const LARGEST: u64 = 4096;
 
 /// EFI variables as text.
 pub trait EfiVars: Debug + Send + Sync {
@@ -96,7 +82,7 @@ impl EfivarFs {
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.dir.join(format!("{name}-{VENDOR}"))
+        self.dir.join(file_name(name))
     }
 }
 
@@ -168,45 +154,9 @@ fn unprotect(path: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-fn encode(value: &str) -> Vec<u8> {
-    let text = value.encode_utf16().chain([0]).flat_map(u16::to_le_bytes);
-    ATTRIBUTES.to_le_bytes().into_iter().chain(text).collect()
-}
-
-/// Four bytes of attributes, then UTF-16 with a NUL at the end, which some loaders leave out.
-fn decode(bytes: &[u8]) -> Option<String> {
-    let text = bytes.get(4..)?;
-    if text.len() % 2 != 0 {
-        return None;
-    }
-    let units = text
-        .chunks_exact(2)
-        .map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
-    let units: Vec<u16> = units.take_while(|unit| *unit != 0).collect();
-    String::from_utf16(&units).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn variables_are_read_as_the_firmware_writes_them() {
-        let mut raw = vec![7, 0, 0, 0];
-        raw.extend("os_1.0.efi".bytes().flat_map(|byte| [byte, 0]));
-        assert_eq!(decode(&raw).as_deref(), Some("os_1.0.efi"));
-        raw.extend([0, 0]);
-        assert_eq!(decode(&raw).as_deref(), Some("os_1.0.efi"));
-        assert_eq!(encode("os_1.0.efi"), raw);
-        for bad in [
-            &[][..],
-            &[7, 0, 0],
-            &[7, 0, 0, 0, 65],
-            &[7, 0, 0, 0, 0, 0xD8],
-        ] {
-            assert_eq!(decode(bad), None, "{bad:?}");
-        }
-    }
 
     #[test]
     fn variables_are_kept_and_removed_in_either_place() {
