@@ -51,7 +51,9 @@ const PROVISION: &str = "twinroot/provision.toml";
 /// `file-io` where the file exists, `slot-too-small`, `tool-missing`, `tool-failed`, `disk-full`.
 pub fn make(order: &Order, progress: &Progress) -> Outcome<Description> {
     let description = read_description(&order.image)?;
-    let new = order.out.with_extension("new");
+    let mut new = order.out.clone().into_os_string();
+    new.push(".part");
+    let new = PathBuf::from(new);
     files::remove(&new)?;
     if order.out.exists() {
         let cause = "exists already";
