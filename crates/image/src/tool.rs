@@ -10,7 +10,7 @@ use twinroot_core::error::{Code, Failure};
 use crate::Outcome;
 
 /// Debian packages of the tools, for the remedy.
-const PACKAGES: [(&str, &str); 20] = [
+const PACKAGES: [(&str, &str); 22] = [
     ("apt-get", "apt"),
     ("mmdebstrap", "mmdebstrap"),
     ("dpkg-deb", "dpkg"),
@@ -22,6 +22,8 @@ const PACKAGES: [(&str, &str); 20] = [
     ("mmd", "mtools"),
     ("mke2fs", "e2fsprogs"),
     ("systemd-analyze", "systemd"),
+    ("systemd-sysusers", "systemd"),
+    ("fsck.erofs", "erofs-utils"),
     ("sbsign", "sbsigntool"),
     ("sbverify", "sbsigntool"),
     ("openssl", "openssl"),

@@ -185,6 +185,9 @@ impl<'a> Paths<'a> {
             .folders
             .iter()
             .map(|name| name.replace("$ORIGIN", &format!("/{folder}")));
+        // What a private library needs lies beside it, and the program that loads it has named the folder.
+        let beside = needs.interpreter.is_none().then(|| folder.to_owned());
+        let own = own.chain(beside);
         let folders: Vec<String> = own
             .chain(FOLDERS.iter().map(|name| (*name).to_owned()))
             .collect();

@@ -114,6 +114,29 @@ pub(super) fn modes(entries: &[Entry], setuid: &[String]) -> Vec<Finding> {
     findings
 }
 
+/// Units that something in the image starts, and the project's own.
+pub(super) fn units_that_start(entries: &[Entry]) -> Vec<String> {
+    const FOLDER: &str = "usr/lib/systemd/system/";
+    let mut names = std::collections::BTreeSet::from(["default.target".to_owned()]);
+    let masked = |name: &str| {
+        let own = format!("{FOLDER}{name}");
+        let null = |entry: &Entry| entry.kind == Kind::Link("/dev/null".to_owned());
+        entries.iter().any(|entry| entry.path == own && null(entry))
+    };
+    for entry in entries {
+        let Some(rest) = entry.path.strip_prefix(FOLDER) else {
+            continue;
+        };
+        let (folder, name) = rest.rsplit_once('/').unwrap_or(("", rest));
+        let pulled = folder.ends_with(".wants") || folder.ends_with(".requires");
+        let ours = folder.is_empty() && name.starts_with("twinroot-") && entry.kind == Kind::File;
+        if (pulled || ours) && !masked(name) {
+            names.insert(name.to_owned());
+        }
+    }
+    names.into_iter().collect()
+}
+
 /// Numbers that decide whether later releases fit.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sizes {
@@ -265,6 +288,23 @@ mod tests {
                 ("world-writable", "etc/open"),
                 ("special-file", "dev/sda")
             ]
+        );
+    }
+
+    #[test]
+    fn units_that_start_are_judged_and_masked_ones_are_not() {
+        let unit = |path: &str, kind| entry(&format!("usr/lib/systemd/system/{path}"), kind, 0o644);
+        let link = || Kind::Link("../x.service".into());
+        let entries = [
+            unit("multi-user.target.wants/net.service", link()),
+            unit("multi-user.target.wants/off.service", link()),
+            unit("off.service", Kind::Link("/dev/null".into())),
+            unit("twinroot-agent.service", Kind::File),
+            unit("rc-local.service", Kind::File),
+        ];
+        assert_eq!(
+            units_that_start(&entries),
+            ["default.target", "net.service", "twinroot-agent.service"]
         );
     }
 

@@ -57,6 +57,8 @@ fn merged(common: &Part, added: &Part) -> Part {
     part.units.enable = list(&common.units.enable, &added.units.enable);
     part.units.mask = list(&common.units.mask, &added.units.mask);
     part.setuid = list(&common.setuid, &added.setuid);
+    part.overlay
+        .retain(|overlay| !added.without_overlays.contains(&overlay.name));
     part.overlay.extend(added.overlay.iter().cloned());
     part.deviation.extend(added.deviation.iter().cloned());
     extend(&mut part.ids.users, &added.ids.users);

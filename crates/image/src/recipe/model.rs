@@ -99,10 +99,12 @@ pub struct Part {
     pub programs: BTreeMap<String, String>,
     /// Programs of the project that the image may lack.
     pub optional_programs: BTreeMap<String, String>,
-    /// Files of the project that are not below `rootfs/`: pattern and folder.
+    /// Folders of the project outside of `rootfs/`, and where they go.
     pub copy: BTreeMap<String, String>,
     /// Trees laid over the packages.
     pub overlay: Vec<Overlay>,
+    /// Overlays of the common part that the variant leaves out.
+    pub without_overlays: Vec<String>,
     /// Other things that differ from the distribution.
     pub deviation: Vec<Deviation>,
     /// Sizes of partitions.

@@ -10,11 +10,20 @@ use twinroot_core::error::{Code, Failure};
 use crate::Outcome;
 use crate::files;
 use crate::recipe::Ids;
+use crate::tool::Tool;
 
 /// Numbers below this are the distribution's own constants (Debian policy 9.2.2).
 const STATIC: u32 = 100;
 /// `nobody` and `nogroup`, the same everywhere.
 const NOBODY: u32 = 65534;
+
+/// Makes the users and groups that packages and overlays declare.
+pub(super) fn make(root: &Path) -> Outcome<()> {
+    Tool::new("systemd-sysusers")
+        .arg(format!("--root={}", root.display()))
+        .run()
+        .map(drop)
+}
 
 /// Gives users and groups their numbers, files their new owners, and writes the same down for
 /// `systemd-sysusers`, which adds to a node's edited `/etc/passwd` whoever is new.
@@ -32,6 +41,8 @@ pub(super) fn fix(root: &Path, ids: &Ids) -> Outcome<()> {
         give_away(root, &new_users, &new_groups)?;
     }
     let text = sysusers_lines(&users, &groups);
+    // Everybody is in our file now; the same line in two files is a warning at each boot.
+    files::remove(&root.join("usr/lib/sysusers.d"))?;
     files::write(&root.join("usr/lib/sysusers.d/00-image.conf"), text)
 }
 

@@ -95,6 +95,7 @@ pub fn make(root: &Path, wanted: &Wanted<'_>) -> Outcome<Tree> {
     configuration(root, recipe, variant, sources)?;
     files::write(&root.join("usr/lib/os-release"), os_release(stamp))?;
     files::link("../usr/lib/os-release", &root.join("etc/os-release"))?;
+    ids::make(root)?;
     ids::fix(root, &part.ids)?;
     units::settle(root, &part.units)?;
     var::settle(root)?;
@@ -197,36 +198,19 @@ fn overlays(root: &Path, variant: &Variant, sources: &Sources) -> Outcome<()> {
             ));
         }
     }
-    for (pattern, place) in &variant.part.copy {
-        copy_matching(root, &sources.project, pattern, place)?;
+    for (folder, place) in &variant.part.copy {
+        let from = sources.project.join(folder);
+        if files::lay_over(&from, &root.join(place))? == 0 {
+            let cause = "the recipe copies it and it holds no file";
+            return Err(Failure::new(
+                Code::ConfigValue,
+                from.display().to_string(),
+                cause,
+            ));
+        }
     }
     for overlay in &sources.overlays {
         files::lay_over(overlay, root)?;
-    }
-    Ok(())
-}
-
-/// Copies the project's files that match `folder/pattern` into a folder of the image.
-fn copy_matching(root: &Path, project: &Path, pattern: &str, place: &str) -> Outcome<()> {
-    let (folder, name) = pattern.rsplit_once('/').unwrap_or(("", pattern));
-    let mut found = 0;
-    for path in files::list(&project.join(folder))? {
-        let file = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        if path.is_file() && files::matches(name, &file) {
-            files::write(&root.join(place).join(file), files::read(&path)?)?;
-            found += 1;
-        }
-    }
-    if found == 0 {
-        return Err(Failure::new(
-            Code::ConfigValue,
-            pattern,
-            "the recipe copies it and there is no such file",
-        ));
     }
     Ok(())
 }
@@ -261,12 +245,18 @@ fn configuration(
 
 /// Takes out what differs per run or per host, and what no image carries.
 fn clean(root: &Path) -> Outcome<()> {
-    for folder in ["dev", "proc", "sys", "run", "tmp", "boot"] {
+    for folder in ["dev", "proc", "sys", "run", "tmp"] {
         files::remove(&root.join(folder))?;
         files::make_folder(&root.join(folder))?;
     }
     files::set_mode(&root.join("tmp"), 0o1777)?;
     files::make_folder(&root.join("efi"))?;
+    // systemd-gpt-auto-generator takes /boot for the ESP where that is empty or not there.
+    files::remove(&root.join("boot"))?;
+    files::write(
+        &root.join("boot/README"),
+        "The EFI system partition is on /efi.\n",
+    )?;
     for name in [
         "etc/hostname",
         "etc/resolv.conf",

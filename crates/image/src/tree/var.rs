@@ -18,12 +18,13 @@ const WRITABLE: [(&str, &str, u32); 4] = [
 ];
 
 /// Files that packages leave in `/var` and that are made again or of no use on a node.
-const DROPPED: [&str; 8] = [
+const DROPPED: [&str; 9] = [
     "var/log",
     "var/cache/ldconfig",
     "var/lib/systemd/catalog",
     "var/lib/systemd/deb-systemd-helper-enabled",
     "var/lib/systemd/deb-systemd-helper-masked",
+    "var/lib/systemd/deb-systemd-user-helper-enabled",
     "var/lib/pam",
     "var/lib/ucf",
     "var/lib/dbus/machine-id",
