@@ -11,5 +11,10 @@
 
 pub mod channel;
 pub mod host;
+pub mod image;
+pub mod lab;
+pub mod node;
 pub mod offline;
+pub mod publisher;
 pub mod qemu;
+pub mod scenario;

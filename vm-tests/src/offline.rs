@@ -1,5 +1,7 @@
 //! The disk of a machine that is off, read by tools that are not ours: `qemu-img`, `sfdisk`, mtools.
 
+use std::fs::File;
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -87,6 +89,22 @@ impl RawDisk {
             .with_context(|| format!("the disk has no partition '{name}'"))
     }
 
+    /// Whether a partition begins with the bytes of a file.
+    ///
+    /// # Errors
+    /// When either cannot be read.
+    pub fn begins_with(&self, name: &str, file: &Path) -> Result<bool> {
+        let partition = self.partition(name)?;
+        let wanted = BufReader::with_capacity(1 << 20, File::open(file)?);
+        let mut disk = File::open(&self.path)?;
+        disk.seek(SeekFrom::Start(partition.offset))?;
+        let length = file.metadata()?.len();
+        if length > partition.size {
+            return Ok(false);
+        }
+        same(wanted, BufReader::with_capacity(1 << 20, disk.take(length)))
+    }
+
     /// File names in a folder of the ESP, as mtools reads them, sorted.
     ///
     /// # Errors
@@ -134,5 +152,46 @@ impl RawDisk {
         let image = format!("{}@@{}", self.path.display(), esp.offset);
         command.env("MTOOLS_SKIP_CHECK", "1").args(["-i", &image]);
         Ok(command)
+    }
+}
+
+/// Two streams have the same bytes.
+fn same(mut one: impl Read, mut other: impl Read) -> Result<bool> {
+    let (mut left, mut right) = (vec![0; 1 << 20], vec![0; 1 << 20]);
+    loop {
+        let count = fill(&mut one, &mut left)?;
+        if count != fill(&mut other, &mut right)? || left[..count] != right[..count] {
+            return Ok(false);
+        }
+        if count == 0 {
+            return Ok(true);
+        }
+    }
+}
+
+/// Reads until the buffer is full or the stream ends.
+fn fill(from: &mut impl Read, buffer: &mut [u8]) -> Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match from.read(&mut buffer[filled..])? {
+            0 => break,
+            count => filled += count,
+        }
+    }
+    Ok(filled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_are_the_same_only_to_the_last_byte() {
+        let long = vec![7u8; (1 << 20) + 5];
+        assert!(same(&long[..], &long[..]).unwrap());
+        assert!(!same(&long[..], &long[1..]).unwrap());
+        let mut other = long.clone();
+        other[1 << 20] = 8;
+        assert!(!same(&long[..], &other[..]).unwrap());
     }
 }

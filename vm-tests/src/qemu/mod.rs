@@ -5,7 +5,7 @@ mod machine;
 mod qmp;
 mod running;
 
-pub use console::Console;
+pub use console::{Console, Line};
 pub use machine::{Bus, Disk, Firmware, Machine, Spec};
 pub use qmp::Qmp;
 pub use running::{InfraStall, Running};

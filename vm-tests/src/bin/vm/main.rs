@@ -1,12 +1,16 @@
 //! `twinroot-vm`: runs scenarios in machines that really boot. People and CI call it as `./x vm`.
 
-use std::path::PathBuf;
+mod play;
+
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use vm_tests::host::Deadline;
+use vm_tests::host::{Deadline, target};
+use vm_tests::image::Programs;
 use vm_tests::qemu::{Machine, Spec};
+use vm_tests::scenario::ALL;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -21,6 +25,18 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    /// List the scenarios and their promises
+    List,
+    /// Play scenarios
+    Run {
+        /// Names or numbers [default: all]
+        names: Vec<String>,
+        /// Only the few that run with every change
+        #[arg(long, conflicts_with = "names")]
+        smoke: bool,
+        #[command(flatten)]
+        programs: ProgramArgs,
+    },
     /// Boot a disk image, show its console, and ask its command server who it is
     Boot {
         /// A raw disk image; it is not changed
@@ -28,8 +44,43 @@ enum Task {
     },
 }
 
+/// Where the programs of the project lie; `./x vm` builds them and says so.
+#[derive(Debug, clap::Args)]
+struct ProgramArgs {
+    /// Folder of twinroot-image and twinroot-publish
+    #[arg(long, value_name = "FOLDER")]
+    tools: PathBuf,
+    /// Folder of the node's program and the guest's command server, as they ship
+    #[arg(long, value_name = "FOLDER")]
+    node: PathBuf,
+    /// The static program of the initramfs
+    #[arg(long, value_name = "FILE")]
+    init: PathBuf,
+}
+
+impl ProgramArgs {
+    fn programs(&self) -> Programs {
+        Programs {
+            image: self.tools.join("twinroot-image"),
+            publish: self.tools.join("twinroot-publish"),
+            node: self.node.join("twinroot"),
+            guest: self.node.join("twinroot-vm-guest"),
+            init: self.init.clone(),
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Task::List => {
+            list();
+            Ok(())
+        }
+        Task::Run {
+            names,
+            smoke,
+            programs,
+        } => play::run(&names, smoke, &programs.programs()),
         Task::Boot { disk } => boot(&disk),
     };
     match outcome {
@@ -41,9 +92,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn boot(disk: &std::path::Path) -> Result<()> {
-    let folder = vm_tests::host::target().join("vm/boot");
-    let mut machine = Machine::make(Spec::plain(&folder, disk))?;
+fn list() {
+    for scenario in ALL {
+        let smoke = if scenario.smoke { " (smoke)" } else { "" };
+        println!("{:>2}  {}{smoke}", scenario.number, scenario.name);
+        println!("    {}", scenario.promise);
+    }
+}
+
+fn boot(disk: &Path) -> Result<()> {
+    let mut machine = Machine::make(Spec::plain(&target().join("vm/boot"), disk))?;
     let mut running = machine.power_on()?;
     running.console.echo(true);
     let id = running.wait_boot(Deadline::seconds(600))?;

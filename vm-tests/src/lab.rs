@@ -1,0 +1,113 @@
+//! What every scenario starts from: programs, images, keys, a folder of its own.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::image::{Builder, Built, Programs, Wanted};
+use crate::publisher::Publisher;
+
+/// Keys that the images of one variant trust, and the builder of these images.
+#[derive(Debug)]
+struct Line {
+    builder: Builder,
+    publisher: Publisher,
+}
+
+/// The laboratory of one scenario.
+#[derive(Debug)]
+pub struct Lab {
+    folder: PathBuf,
+    test: Line,
+    release: Line,
+    figures: Vec<String>,
+}
+
+impl Lab {
+    /// With these programs, what is kept in `cache`, and a scenario's own `folder`.
+    ///
+    /// # Errors
+    /// When keys cannot be made.
+    pub fn new(programs: &Programs, cache: &Path, folder: &Path) -> Result<Self> {
+        let line = |variant: Option<&str>| {
+            let name = variant.unwrap_or("release");
+            let home = cache.join("publisher").join(name);
+            let publisher = publisher(programs, &home, variant)?;
+            let builder = Builder::new(programs, cache, publisher.anchor());
+            Ok::<Line, anyhow::Error>(Line { builder, publisher })
+        };
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make {}", folder.display()))?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            test: line(Some("test"))?,
+            release: line(None)?,
+            figures: Vec::new(),
+        })
+    }
+
+    /// The scenario's folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Builds an image.
+    ///
+    /// # Errors
+    /// What the image builder says.
+    pub fn build(&self, wanted: &Wanted) -> Result<Built> {
+        self.line(wanted.variant.as_deref()).builder.build(wanted)
+    }
+
+    /// A disk with the image in slot A.
+    ///
+    /// # Errors
+    /// What the image builder says.
+    pub fn disk(&self, built: &Built) -> Result<PathBuf> {
+        self.test.builder.disk(built)
+    }
+
+    /// A repository of its own, with the keys that images of this variant trust.
+    ///
+    /// # Errors
+    /// What the publisher's program says.
+    pub fn publisher(&self, variant: Option<&str>) -> Result<Publisher> {
+        let folder = self.folder.join("publisher");
+        self.line(variant).publisher.fork(&folder)
+    }
+
+    /// Notes a figure that is printed with the result.
+    pub fn figure(&mut self, figure: String) {
+        println!("    {figure}");
+        self.figures.push(figure);
+    }
+
+    /// Figures so far.
+    #[must_use]
+    pub fn figures(&self) -> &[String] {
+        &self.figures
+    }
+
+    const fn line(&self, variant: Option<&str>) -> &Line {
+        match variant {
+            Some(_) => &self.test,
+            None => &self.release,
+        }
+    }
+}
+
+/// The kept keys and empty repository, made at first use: images carry its root.
+fn publisher(programs: &Programs, home: &Path, variant: Option<&str>) -> Result<Publisher> {
+    if home.is_dir() {
+        return Ok(Publisher::at(&programs.publish, home));
+    }
+    let new = home.with_extension("new");
+    if new.exists() {
+        std::fs::remove_dir_all(&new)?;
+    }
+    Publisher::new(&programs.publish, &new, variant)?;
+    // Named last, so that one that is there is whole.
+    std::fs::rename(&new, home).with_context(|| format!("cannot make {}", home.display()))?;
+    Ok(Publisher::at(&programs.publish, home))
+}

@@ -1,0 +1,404 @@
+//! A node under test: a machine with a release on it and a repository that it follows.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+use twinroot_publish::serve::Server;
+
+use crate::channel::Output;
+use crate::host::Deadline;
+use crate::image::{Built, Wanted};
+use crate::lab::Lab;
+use crate::offline::RawDisk;
+use crate::publisher::{Publisher, settings};
+use crate::qemu::{Machine, Running, Spec};
+
+/// From power-on or restart to a guest that answers. Idle, a start takes 20 s here; a build host whose two
+/// cores serve six others was measured at 180 s.
+pub const BOOT: u64 = 600;
+/// A command of the guest that computes nothing.
+const COMMAND: u64 = 120;
+/// From a guest that answers to a verdict on its health, and for fetching, writing and proving a slot:
+/// emulated hashing does 5 to 7 MB/s.
+pub const UPDATE: u64 = 900;
+
+/// The node.
+#[derive(Debug)]
+pub struct Node {
+    /// The machine that it is.
+    pub machine: Machine,
+    /// Where its releases come from.
+    pub publisher: Publisher,
+    /// The web server that shows them.
+    pub server: Server,
+    running: Option<Running>,
+    passed: bool,
+}
+
+impl Node {
+    /// Makes a machine with `first` on its disk, published as well, and switched off.
+    ///
+    /// # Errors
+    /// When something cannot be built.
+    pub fn install(lab: &Lab, first: &Built) -> Result<Self> {
+        Self::install_on(lab, first, |_| {})
+    }
+
+    /// The same on a machine that differs from the plain one.
+    ///
+    /// # Errors
+    /// When something cannot be built.
+    pub fn install_on(lab: &Lab, first: &Built, differ: impl FnOnce(&mut Spec)) -> Result<Self> {
+        let disk = lab.disk(first)?;
+        let mut spec = Spec::plain(&lab.folder().join("machine"), &disk);
+        differ(&mut spec);
+        let variant = (!first.ships).then_some("test");
+        let publisher = lab.publisher(variant)?;
+        publisher.release(first, "5s")?;
+        let server = publisher.serve()?;
+        Ok(Self {
+            machine: Machine::make(spec)?,
+            publisher,
+            server,
+            running: None,
+            passed: false,
+        })
+    }
+
+    /// Builds the plain test image and installs it, switches it on and waits until it is committed.
+    ///
+    /// # Errors
+    /// When it does not come up or finds itself unhealthy.
+    pub fn started(lab: &mut Lab, version: &str) -> Result<(Self, Built)> {
+        let first = lab.build(&Wanted::test(version))?;
+        let mut node = Self::install(lab, &first)?;
+        node.power_on()?;
+        node.follow()?;
+        node.wait_committed(version)?;
+        Ok((node, first))
+    }
+
+    /// The machine, which must be on.
+    ///
+    /// # Errors
+    /// When it is off.
+    pub fn on(&mut self) -> Result<&mut Running> {
+        self.running.as_mut().context("the machine is off")
+    }
+
+    /// Switches it on and waits until the guest answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn power_on(&mut self) -> Result<()> {
+        self.switch_on()?;
+        self.wait_boot()
+    }
+
+    /// Switches it on.
+    ///
+    /// # Errors
+    /// When QEMU does not start.
+    pub fn switch_on(&mut self) -> Result<()> {
+        ensure!(self.running.is_none(), "the machine is on already");
+        self.running = Some(self.machine.power_on()?);
+        Ok(())
+    }
+
+    /// Waits until the guest answers in a boot that has not been waited for yet.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn wait_boot(&mut self) -> Result<()> {
+        let begin = Instant::now();
+        let running = self.on()?;
+        let id = running.wait_boot(Deadline::seconds(BOOT))?;
+        let cpu = running.cpu()?.as_secs_f64();
+        println!(
+            "    up in {:.0} s (boot {}, {cpu:.0} CPU-seconds since power-on)",
+            begin.elapsed().as_secs_f64(),
+            &id[..8]
+        );
+        Ok(())
+    }
+
+    /// Points the node to its repository, and lets its agent see that.
+    ///
+    /// # Errors
+    /// When the guest refuses.
+    pub fn follow(&mut self) -> Result<()> {
+        let text = settings(&self.server);
+        self.put("/etc/twinroot/config.d/90-vm.toml", text.as_bytes())?;
+        self.good(&["systemctl", "restart", "twinroot-agent.service"])
+            .map(drop)
+    }
+
+    /// Publishes a release and offers it.
+    ///
+    /// # Errors
+    /// What the publisher's program says.
+    pub fn publish(&self, built: &Built) -> Result<()> {
+        self.publisher.release(built, "5s")
+    }
+
+    /// Runs a program in the guest, whatever its exit code.
+    ///
+    /// # Errors
+    /// When the guest does not answer.
+    pub fn run(&mut self, argv: &[&str]) -> Result<Output> {
+        self.on()?.channel.run(argv, Deadline::seconds(COMMAND))
+    }
+
+    /// Runs a program in the guest that must succeed; gives its standard output.
+    ///
+    /// # Errors
+    /// When it fails, with what it said.
+    pub fn good(&mut self, argv: &[&str]) -> Result<String> {
+        let output = self.run(argv)?;
+        ensure!(
+            output.code == 0,
+            "`{}` in the guest ended with {}: {}{}",
+            argv.join(" "),
+            output.code,
+            output.stdout,
+            output.stderr
+        );
+        Ok(output.stdout)
+    }
+
+    /// Runs a shell script in the guest that must succeed.
+    ///
+    /// # Errors
+    /// As [`Node::good`].
+    pub fn sh(&mut self, script: &str) -> Result<String> {
+        self.good(&["sh", "-ec", script])
+    }
+
+    /// Writes a file in the guest.
+    ///
+    /// # Errors
+    /// When the guest refuses.
+    pub fn put(&mut self, path: &str, bytes: &[u8]) -> Result<()> {
+        self.on()?
+            .channel
+            .put(path, bytes, Deadline::seconds(COMMAND))
+    }
+
+    /// A JSON answer of the node's program.
+    ///
+    /// # Errors
+    /// When it prints none.
+    pub fn json(&mut self, args: &[&str]) -> Result<Value> {
+        let mut argv = vec!["twinroot", "--json"];
+        argv.extend(args);
+        // Proving slots reads and hashes all of both.
+        let output = self.on()?.channel.run(&argv, Deadline::seconds(UPDATE))?;
+        serde_json::from_str(&output.stdout).with_context(|| {
+            format!(
+                "`{}` in the guest printed no JSON: {}{}",
+                argv.join(" "),
+                output.stdout,
+                output.stderr
+            )
+        })
+    }
+
+    /// What the node's program says of the node.
+    ///
+    /// # Errors
+    /// When it prints no status.
+    pub fn status(&mut self) -> Result<Value> {
+        self.json(&["status"])
+    }
+
+    /// Waits until the status fits.
+    ///
+    /// # Errors
+    /// When it does not in time; with the last status.
+    pub fn wait_status(&mut self, what: &str, fits: impl Fn(&Value) -> bool) -> Result<Value> {
+        let deadline = Deadline::seconds(UPDATE);
+        loop {
+            // A node that is restarting does not answer, and one that is coming up has no status yet.
+            let last = self.status();
+            match &last {
+                Ok(status) if fits(status) => return last,
+                _ if deadline.is_over() => {
+                    let last = last.map_or_else(|error| format!("{error:#}"), |s| s.to_string());
+                    bail!(
+                        "{what} did not come within {UPDATE} s; the last status: {last}\n{}",
+                        self.journal_tail()
+                    )
+                }
+                _ => {
+                    self.on()?
+                        .wait("the next look", Deadline::seconds(60), settle())?;
+                }
+            }
+        }
+    }
+
+    /// Waits until this version runs, is blessed, and nothing is under way.
+    ///
+    /// # Errors
+    /// As [`Node::wait_status`].
+    pub fn wait_committed(&mut self, version: &str) -> Result<Value> {
+        self.wait_status(&format!("commit of {version}"), |status| {
+            status["booted"]["release"]["version"] == version
+                && status["booted"]["tries"].is_null()
+                && status["phase"] == "idle"
+        })
+    }
+
+    /// Waits until it is idle on what it runs, with this version denied by itself.
+    ///
+    /// # Errors
+    /// As [`Node::wait_status`].
+    pub fn wait_denied(&mut self, version: &str) -> Result<Value> {
+        self.wait_status(&format!("denial of {version}"), |status| {
+            let denied = status["denied"].as_array().into_iter().flatten();
+            let named = |denied: &Value| {
+                denied["release"]["version"] == version && denied["automatic"] == true
+            };
+            denied.into_iter().any(named) && status["phase"] == "idle"
+        })
+    }
+
+    /// Kernel panics on the console since power-on.
+    ///
+    /// # Errors
+    /// When the machine is off.
+    pub fn panics(&mut self) -> Result<usize> {
+        let console = &mut self.on()?.console;
+        console.poll()?;
+        let panic = |line: &&crate::qemu::Line| line.text.contains("Kernel panic - not syncing");
+        Ok(console.lines().iter().filter(panic).count())
+    }
+
+    /// What the guest's kernel enforces for `/`, by tools that are not ours.
+    ///
+    /// # Errors
+    /// When the guest has no dm-verity root.
+    pub fn enforced(&mut self) -> Result<Enforced> {
+        let script = "set -- $(awk '$5 == \"/\" {print $3}' /proc/self/mountinfo | tail -n 1)\n\
+                      name=$(cat /sys/dev/block/$1/dm/name)\n\
+                      dmsetup table \"$name\"\n\
+                      for slave in /sys/dev/block/$1/slaves/*; do\n\
+                      sed -n 's/^PARTNAME=//p' \"$slave/uevent\"; done\n\
+                      . /usr/lib/os-release; echo \"$IMAGE_VERSION\"";
+        let said = self.sh(script)?;
+        let lines: Vec<&str> = said.lines().collect();
+        let [table, data, tree, version] = lines.as_slice() else {
+            bail!("the guest's root is not one dm-verity mapping over two partitions: {said}");
+        };
+        // 0 <sectors> verity <version> <data> <tree> <4096> <4096> <blocks> <start> sha256 <root> <salt>
+        let words: Vec<&str> = table.split_whitespace().collect();
+        ensure!(
+            words.get(2) == Some(&"verity"),
+            "the table of / is {table}, not verity"
+        );
+        Ok(Enforced {
+            root_hash: (*words.get(11).context("a short verity table")?).to_owned(),
+            partitions: [(*data).to_owned(), (*tree).to_owned()],
+            version: (*version).to_owned(),
+        })
+    }
+
+    /// Fails unless the kernel enforces this release's root hash, over this slot.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn expect_enforced(&mut self, built: &Built, slot: &str) -> Result<()> {
+        let enforced = self.enforced()?;
+        let wanted = [format!("root-{slot}"), format!("root-{slot}-verity")];
+        ensure!(
+            enforced.version == built.version
+                && enforced.root_hash == built.root_hash
+                && wanted.iter().all(|name| enforced.partitions.contains(name)),
+            "the kernel enforces {enforced:?}; {} with root hash {} over slot {slot} should run",
+            built.version,
+            built.root_hash
+        );
+        Ok(())
+    }
+
+    /// Switches the machine off in good order, and gives its disk.
+    ///
+    /// # Errors
+    /// When it does not go off.
+    pub fn power_off(&mut self) -> Result<RawDisk> {
+        // The answer may be lost with the machine.
+        drop(self.run(&["systemctl", "--no-block", "poweroff"]));
+        let running = self.running.take().context("the machine is off")?;
+        running.wait_off(Deadline::seconds(BOOT))?;
+        RawDisk::of(&self.machine)
+    }
+
+    /// Cuts the power, and gives the disk.
+    ///
+    /// # Errors
+    /// When the machine is off.
+    pub fn cut(&mut self) -> Result<RawDisk> {
+        self.running.take().context("the machine is off")?.cut();
+        RawDisk::of(&self.machine)
+    }
+
+    /// The last lines of the journal, as evidence; says so where there are none.
+    pub fn journal_tail(&mut self) -> String {
+        let argv = [
+            "journalctl",
+            "--no-pager",
+            "-b",
+            "-n",
+            "60",
+            "-o",
+            "short-monotonic",
+        ];
+        match self.run(&argv) {
+            Ok(output) => output.stdout,
+            Err(error) => format!("(no journal: {error:#})"),
+        }
+    }
+
+    /// The scenario has seen what it wanted: nothing needs to be kept.
+    pub const fn passed(&mut self) {
+        self.passed = true;
+    }
+}
+
+impl Drop for Node {
+    /// What tells of a failure is kept: the journal, beside the console's log.
+    fn drop(&mut self) {
+        let Some(running) = self.running.as_mut().filter(|_| !self.passed) else {
+            return;
+        };
+        let argv = ["journalctl", "--no-pager", "-o", "short-monotonic"];
+        // A guest that is gone or hangs has no journal to give.
+        if let Ok(output) = running.channel.run(&argv, Deadline::seconds(30))
+            && let Err(error) =
+                std::fs::write(self.machine.folder().join("journal.log"), output.stdout)
+        {
+            eprintln!("vm: the journal is not kept: {error}");
+        }
+    }
+}
+
+/// One look later: gives something at the second look, a tenth of a second after the first.
+fn settle() -> impl FnMut(&mut Running) -> Result<Option<()>> {
+    let mut looks = 0;
+    move |_| {
+        looks += 1;
+        Ok((looks > 10).then_some(()))
+    }
+}
+
+/// What a kernel enforces for `/`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Enforced {
+    /// Root hash in the kernel's own table.
+    pub root_hash: String,
+    /// Names of the partitions under it.
+    pub partitions: [String; 2],
+    /// Version that the image says of itself.
+    pub version: String,
+}

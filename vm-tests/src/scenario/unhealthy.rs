@@ -1,0 +1,37 @@
+//! Scenario 3: a release that starts, and whose workload does not.
+
+use anyhow::{Result, ensure};
+
+use super::early_panic::denial;
+use crate::image::Wanted;
+use crate::lab::Lab;
+use crate::node::Node;
+
+pub(super) fn play(lab: &mut Lab) -> Result<()> {
+    let (mut node, good) = Node::started(lab, "1.1")?;
+    for (version, fault, probation) in [
+        ("1.2", "twinroot.test.workload=broken", "5s"),
+        // It holds for two minutes; the publisher asks for three.
+        ("1.3", "twinroot.test.workload=late", "3m"),
+    ] {
+        let bad = lab.build(&Wanted::test(version).with(fault))?;
+        node.publisher.release(&bad, probation)?;
+        node.wait_boot()?;
+        let enforced = node.enforced()?;
+        ensure!(
+            enforced.root_hash == bad.root_hash,
+            "{version} is not on trial: {enforced:?}"
+        );
+        node.wait_boot()?;
+        node.expect_enforced(&good, "a")?;
+        let status = node.wait_denied(version)?;
+        let reason = denial(&status, version);
+        lab.figure(format!("{version} is denied, because: {reason}"));
+        ensure!(
+            reason.contains("workload"),
+            "the reason does not name the check: {reason}"
+        );
+    }
+    node.passed();
+    Ok(())
+}
