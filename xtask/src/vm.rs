@@ -1,30 +1,53 @@
-//! `./x vm`: builds the scenario runner and hands over to it. Everything that it says and decides is
-//! its own (`vm-tests`), since `xtask` links no room.
+//! `./x vm`: builds the programs of a node and the scenario runner, and hands over to the runner.
+//! What it says and decides is its own (`vm-tests`), since `xtask` links no room.
 
 use std::ffi::OsString;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
-use crate::run;
+use crate::{image, run};
 
 /// Arguments of `./x vm`, passed on as they are.
 #[derive(Debug, clap::Args)]
 #[command(disable_help_flag = true)]
 pub struct Args {
-    /// What to do: see `./x vm help`
+    /// `list`, `demo`, `boot DISK`, or names of scenarios [default: all]
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     words: Vec<OsString>,
 }
 
+/// What the runner knows by itself; anything else is names and options of `run`.
+const COMMANDS: [&str; 7] = ["list", "run", "demo", "boot", "help", "--help", "-h"];
+/// Commands that need the programs of a node.
+const WITH_PROGRAMS: [&str; 2] = ["run", "demo"];
+
 /// Builds the runner and runs it.
 pub fn run(args: &Args) -> Result<()> {
-    run::quiet(&mut run::cargo([
-        "build",
-        "--quiet",
-        "-p",
-        "twinroot-vm-tests",
-        "--bins",
-    ]))?;
-    run::quiet(Command::new(run::target_dir().join("debug/twinroot-vm")).args(&args.words))
+    build(&["-p", "twinroot-vm-tests", "--bins"])?;
+    let mut words = args.words.clone();
+    let known = |word: &OsString| COMMANDS.iter().any(|command| word == command);
+    if !words.first().is_some_and(known) {
+        words.insert(0, "run".into());
+    }
+    let mut runner = Command::new(run::target_dir().join("debug/twinroot-vm"));
+    runner.args(&words);
+    if WITH_PROGRAMS.iter().any(|command| words[0] == *command) {
+        build(&["-p", "twinroot-image", "-p", "twinroot-publish", "--bins"])?;
+        runner.arg("--tools").arg(run::target_dir().join("debug"));
+        let programs = image::programs()?;
+        let (_, node) = programs
+            .first()
+            .context("no program of the node was built")?;
+        let folder = node
+            .parent()
+            .context("the node's program lies in a folder")?;
+        runner.arg("--node").arg(folder);
+        runner.arg("--init").arg(image::init()?);
+    }
+    run::quiet(&mut runner)
+}
+
+fn build(what: &[&str]) -> Result<()> {
+    run::quiet(run::cargo(["build", "--quiet"]).args(what))
 }
