@@ -129,12 +129,10 @@ impl Builder {
         };
         let path = built.folder.join(name);
         if !path.is_file() {
-            let new = path.with_extension("new");
+            // It gets its name when it is whole.
             let mut disk = Command::new(&self.programs.image);
             disk.args(["--quiet", "disk"]).arg(&built.folder);
-            capture(disk.arg("--out").arg(&new).args(options))?;
-            // Named last, so that a disk that is there is whole.
-            std::fs::rename(&new, &path)?;
+            capture(disk.arg("--out").arg(&path).args(options))?;
         }
         Ok(path)
     }
@@ -239,7 +237,7 @@ fn config_text(wanted: &Wanted) -> String {
     format!(
         "[identity]\nproduct = \"container-host\"\n{variant}architecture = \"x86-64\"\n\
          [update]\nchannel = \"stable\"\nstrategy = \"automatic\"\n\
-         [polling]\ninterval = \"10s\"\njitter = \"0s\"\n\
+         [polling]\ninterval = \"60s\"\njitter = \"0s\"\n\
          [health]\nprobation = \"5s\"\ndeadline = \"10m\"\n"
     )
 }

@@ -17,4 +17,5 @@ pub mod node;
 pub mod offline;
 pub mod publisher;
 pub mod qemu;
+pub mod replay;
 pub mod scenario;

@@ -66,17 +66,37 @@ impl Node {
         })
     }
 
-    /// Builds the plain test image and installs it, switches it on and waits until it is committed.
+    /// The plain test image, installed, started and committed.
     ///
     /// # Errors
     /// When it does not come up or finds itself unhealthy.
     pub fn started(lab: &mut Lab, version: &str) -> Result<(Self, Built)> {
         let first = lab.build(&Wanted::test(version))?;
-        let mut node = Self::install(lab, &first)?;
+        Ok((Self::first_start(lab, &first)?, first))
+    }
+
+    /// An image, installed, started and committed.
+    ///
+    /// # Errors
+    /// As [`Node::started`].
+    pub fn first_start(lab: &Lab, first: &Built) -> Result<Self> {
+        Self::first_start_on(lab, first, |_| {})
+    }
+
+    /// The same on a machine that differs from the plain one.
+    ///
+    /// # Errors
+    /// As [`Node::started`].
+    pub fn first_start_on(
+        lab: &Lab,
+        first: &Built,
+        differ: impl FnOnce(&mut Spec),
+    ) -> Result<Self> {
+        let mut node = Self::install_on(lab, first, differ)?;
         node.power_on()?;
         node.follow()?;
-        node.wait_committed(version)?;
-        Ok((node, first))
+        node.wait_committed(&first.version)?;
+        Ok(node)
     }
 
     /// The machine, which must be on.
@@ -123,6 +143,28 @@ impl Node {
         Ok(())
     }
 
+    /// Waits until this release runs, however many starts that takes, and whatever else came up
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// When it does not within four starts' time.
+    pub fn wait_running(&mut self, built: &Built) -> Result<()> {
+        let deadline = Deadline::seconds(4 * BOOT);
+        loop {
+            self.wait_boot()?;
+            // One that hangs may answer once and never again.
+            match self.enforced() {
+                Ok(enforced) if enforced.root_hash == built.root_hash => return Ok(()),
+                other => ensure!(
+                    !deadline.is_over(),
+                    "{} does not run after {} s: {other:?}",
+                    built.version,
+                    deadline.length().as_secs()
+                ),
+            }
+        }
+    }
+
     /// Points the node to its repository, and lets its agent see that.
     ///
     /// # Errors
@@ -130,16 +172,33 @@ impl Node {
     pub fn follow(&mut self) -> Result<()> {
         let text = settings(&self.server);
         self.put("/etc/twinroot/config.d/90-vm.toml", text.as_bytes())?;
-        self.good(&["systemctl", "restart", "twinroot-agent.service"])
-            .map(drop)
+        self.look_now()
     }
 
-    /// Publishes a release and offers it.
+    /// Publishes a release, offers it, and has the node look now instead of within a minute.
     ///
     /// # Errors
     /// What the publisher's program says.
-    pub fn publish(&self, built: &Built) -> Result<()> {
-        self.publisher.release(built, "5s")
+    pub fn publish(&mut self, built: &Built) -> Result<()> {
+        self.publish_with(built, "5s")
+    }
+
+    /// The same with a probation that the publisher asks for.
+    ///
+    /// # Errors
+    /// What the publisher's program says.
+    pub fn publish_with(&mut self, built: &Built, probation: &str) -> Result<()> {
+        self.publisher.release(built, probation)?;
+        self.look_now()
+    }
+
+    /// Has the agent look at its repository: it does so when it starts.
+    ///
+    /// # Errors
+    /// When the guest refuses.
+    pub fn look_now(&mut self) -> Result<()> {
+        self.good(&["systemctl", "restart", "twinroot-agent.service"])
+            .map(drop)
     }
 
     /// Runs a program in the guest, whatever its exit code.
@@ -218,9 +277,15 @@ impl Node {
     /// When it does not in time; with the last status.
     pub fn wait_status(&mut self, what: &str, fits: impl Fn(&Value) -> bool) -> Result<Value> {
         let deadline = Deadline::seconds(UPDATE);
+        let mut shown = String::new();
         loop {
             // A node that is restarting does not answer, and one that is coming up has no status yet.
             let last = self.status();
+            let now = in_words(&last);
+            if now != shown {
+                println!("    {now}");
+                shown = now;
+            }
             match &last {
                 Ok(status) if fits(status) => return last,
                 _ if deadline.is_over() => {
@@ -380,6 +445,27 @@ impl Drop for Node {
         {
             eprintln!("vm: the journal is not kept: {error}");
         }
+    }
+}
+
+/// Where a node stands, for those who watch.
+fn in_words(status: &Result<Value>) -> String {
+    match status {
+        Ok(refused) if refused.get("error").is_some() => format!("no status: {refused}"),
+        Ok(status) => {
+            let word = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+            let failure = match &status["last-failure"] {
+                Value::Null => String::new(),
+                failure => format!("; last failure: {failure}"),
+            };
+            format!(
+                "{} runs, {}: {}{failure}",
+                word(&status["booted"]["release"]["version"]),
+                word(&status["phase"]),
+                word(&status["sentence"])
+            )
+        }
+        Err(error) => format!("no status: {error:#}"),
     }
 }
 

@@ -1,6 +1,13 @@
 //! The scenarios: each a promise that a real machine keeps.
 
+mod bad_block;
+mod degraded;
+mod disks;
 mod early_panic;
+mod edits;
+mod esp_trouble;
+mod hang;
+mod tampered;
 mod unhealthy;
 mod update;
 
@@ -48,5 +55,67 @@ pub const ALL: &[Scenario] = &[
                   release before, and denied",
         smoke: true,
         play: unhealthy::play,
+    },
+    Scenario {
+        number: 4,
+        name: "hang-goes-back",
+        promise: "a release that hangs, in its service manager or with every processor taken, is ended by the \
+                  watchdog and left for the release before",
+        smoke: false,
+        play: hang::play,
+    },
+    Scenario {
+        number: 6,
+        name: "tampered-is-refused",
+        promise: "metadata, boot image and payload that were tampered with on the server are refused before \
+                  anything is armed; put right, the same release arrives",
+        smoke: false,
+        play: tampered::play,
+    },
+    Scenario {
+        number: 6,
+        name: "bad-block-is-left",
+        promise: "a committed slot that goes bad is left after three starts without health; the other slot says \
+                  what happened and repairs it",
+        smoke: false,
+        play: bad_block::play,
+    },
+    Scenario {
+        number: 6,
+        name: "bad-block-alone-halts",
+        promise: "where no other slot is proven, a slot that goes bad ends in a halt that names the cause",
+        smoke: false,
+        play: bad_block::play_alone,
+    },
+    Scenario {
+        number: 7,
+        name: "esp-trouble-is-refused",
+        promise: "an ESP that is full or read-only is refused with reason and remedy; put right, the update \
+                  succeeds, and files of others are untouched",
+        smoke: false,
+        play: esp_trouble::play,
+    },
+    Scenario {
+        number: 9,
+        name: "other-disks-are-left-alone",
+        promise: "a foreign disk with the same labels is never used, an exact clone stops the start by name without \
+                  spending a try, and a disk on NVMe works",
+        smoke: false,
+        play: disks::play,
+    },
+    Scenario {
+        number: 11,
+        name: "both-unhealthy-stays-up",
+        promise: "with both slots unhealthy the machine stops changing slots, stays up and says so",
+        smoke: false,
+        play: degraded::play,
+    },
+    Scenario {
+        number: 12,
+        name: "edits-survive",
+        promise: "edits of /etc and /var survive an update and a rollback, and defaults, users and units that a \
+                  release brings take effect beside them",
+        smoke: false,
+        play: edits::play,
     },
 ];

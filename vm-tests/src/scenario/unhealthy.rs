@@ -15,7 +15,7 @@ pub(super) fn play(lab: &mut Lab) -> Result<()> {
         ("1.3", "twinroot.test.workload=late", "3m"),
     ] {
         let bad = lab.build(&Wanted::test(version).with(fault))?;
-        node.publisher.release(&bad, probation)?;
+        node.publish_with(&bad, probation)?;
         node.wait_boot()?;
         let enforced = node.enforced()?;
         ensure!(
