@@ -87,6 +87,10 @@ pub struct Description {
     pub cmdline: String,
     /// SHA-256 of the unsigned UKI.
     pub uki_sha256: Digest,
+    /// SHA-256 of the certificate (DER) that boot image and loader are signed with.
+    pub signed_with: Option<Digest>,
+    /// What a TPM's register 11 (bank SHA-256) has by each phase of a start of this boot image.
+    pub pcr11: std::collections::BTreeMap<String, String>,
     /// Bytes of what was made.
     pub bytes: Bytes,
     /// Bytes of the partitions of its disk.
@@ -154,7 +158,13 @@ pub fn run(order: &Order, progress: &Progress) -> Outcome<Description> {
         suite: &recipe.base.suite,
     };
     files::make_folder(&order.out)?;
-    files::remove(&order.out.join(names::DESCRIPTION))?;
+    for name in [
+        names::DESCRIPTION,
+        "unsigned-uki.efi",
+        "unsigned-loader.efi",
+    ] {
+        files::remove(&order.out.join(name))?;
+    }
     let work = tempfile::tempdir_in(&order.out)
         .map_err(|error| files::failed(&order.out, "use", &error))?;
     progress.step("tree");
@@ -175,9 +185,7 @@ pub fn run(order: &Order, progress: &Progress) -> Outcome<Description> {
     };
     let description = made.artefacts(&tree, progress)?;
     check_budget(&description.bytes, &variant.part.budget)?;
-    let text = serde_json::to_string_pretty(&description)
-        .map_err(|error| Failure::new(Code::Internal, names::DESCRIPTION, error.to_string()))?;
-    files::write(&order.out.join(names::DESCRIPTION), text + "\n")?;
+    write_description(&order.out, &description)?;
     progress.end();
     Ok(description)
 }
@@ -274,6 +282,11 @@ impl Made<'_> {
             kernel: tree.kernel.clone(),
             cmdline: boot::cmdline(&root_hash, &words)?,
             uki_sha256: Digest::of(&uki),
+            signed_with: None,
+            pcr11: crate::pcr::predict(names::UKI, &uki)?
+                .into_iter()
+                .map(|(phase, value)| (phase.to_owned(), value))
+                .collect(),
             bytes: Bytes {
                 root: root_bytes,
                 uki: uki.len() as u64,
@@ -325,6 +338,16 @@ fn check_budget(bytes: &Bytes, budget: &Budget) -> Outcome<()> {
         }
     }
     Ok(())
+}
+
+/// Writes down what a folder of results holds.
+///
+/// # Errors
+/// `file-io`, `disk-full`.
+pub fn write_description(dir: &Path, description: &Description) -> Outcome<()> {
+    let text = serde_json::to_string_pretty(description)
+        .map_err(|error| Failure::new(Code::Internal, names::DESCRIPTION, error.to_string()))?;
+    files::write(&dir.join(names::DESCRIPTION), text + "\n")
 }
 
 /// Reads what a folder of results holds.

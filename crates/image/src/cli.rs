@@ -11,7 +11,7 @@ use twinroot_image::build::{self, Description, names};
 use twinroot_image::output::{Progress, megabytes};
 use twinroot_image::recipe::{Recipe, Size};
 use twinroot_image::tree::Sources;
-use twinroot_image::{check, diff, disk, sbom};
+use twinroot_image::{check, diff, disk, sbom, secure_boot};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -36,6 +36,25 @@ enum Command {
     Build(Box<BuildArgs>),
     /// Make a disk image with a built release in slot A
     Disk(DiskArgs),
+    /// Make Secure Boot keys: platform key, key exchange key, signing key, and what enrols them
+    Keys {
+        /// Folder to make them in
+        folder: PathBuf,
+        /// Name in their certificates
+        #[arg(long, default_value = "container-host")]
+        name: String,
+    },
+    /// Sign boot image and loader of a build for Secure Boot
+    Sign {
+        /// Folder of a build
+        image: PathBuf,
+        /// Private key, PEM
+        #[arg(long)]
+        key: PathBuf,
+        /// Its certificate, PEM
+        #[arg(long)]
+        cert: PathBuf,
+    },
     /// Judge a built image: what it needs is there, nothing is open, later releases still fit
     Check(CheckArgs),
     /// List what differs from the distribution, with reasons and dates
@@ -148,6 +167,9 @@ struct DiskArgs {
     /// What this host chooses at its first boot
     #[arg(long, value_name = "FILE")]
     provision: Option<PathBuf>,
+    /// Folder of Secure Boot keys (`keys`) that the loader enrols at the first start in setup mode
+    #[arg(long, value_name = "FOLDER")]
+    enrol: Option<PathBuf>,
     /// Folder that becomes the first content of /var
     #[arg(long, value_name = "FOLDER")]
     var: Option<PathBuf>,
@@ -164,6 +186,8 @@ pub(crate) fn run() -> ExitCode {
             Ok(())
         }),
         Command::Disk(args) => disk(args, &progress, cli.json),
+        Command::Keys { folder, name } => secure_boot::make_keys(folder, name),
+        Command::Sign { image, key, cert } => secure_boot::sign(image, key, cert),
         Command::Check(args) => check(args),
         Command::Deviations(args) => deviations(args),
         Command::Sbom { image } => sbom(image),
@@ -259,6 +283,9 @@ fn say_built(description: &Description, order: &build::Order, progress: &Progres
         description.kernel
     );
     println!("packages    {:>10}", description.packages.len());
+    if let Some(value) = description.pcr11.get("boot image") {
+        println!("PCR 11      {value}   when the boot image has started");
+    }
     println!("took        {:>8.1} s", progress.seconds());
 }
 
@@ -269,6 +296,7 @@ fn disk(args: &DiskArgs, progress: &Progress, json: bool) -> Outcome<()> {
         state: args.state.map(|Size(bytes)| bytes),
         sector: SectorSize::from_bytes("--sector", args.sector)?,
         provision: args.provision.clone(),
+        enrol: args.enrol.clone(),
         var: args.var.clone(),
     };
     let description = disk::make(&order, progress)?;

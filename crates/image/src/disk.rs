@@ -20,6 +20,7 @@ use crate::Outcome;
 use crate::build::{Description, Partitions, names, read_description};
 use crate::files;
 use crate::output::Progress;
+use crate::secure_boot;
 use crate::tool::Tool;
 
 /// What the disk is to be.
@@ -35,6 +36,8 @@ pub struct Order {
     pub sector: SectorSize,
     /// What a person chooses for this host, for the first boot.
     pub provision: Option<PathBuf>,
+    /// Folder of Secure Boot keys that the loader enrols at the first start in setup mode.
+    pub enrol: Option<PathBuf>,
     /// More files for the state partition, for tests: a folder that becomes `/var`.
     pub var: Option<PathBuf>,
 }
@@ -199,7 +202,14 @@ fn fill_esp(work: &Path, order: &Order, first: &FirstRelease<'_>) -> Outcome<()>
     let loader = files::read(&order.image.join(names::LOADER))?;
     files::write(&esp.join("EFI/BOOT/BOOTX64.EFI"), &loader)?;
     files::write(&esp.join("EFI/systemd/systemd-bootx64.efi"), &loader)?;
-    files::write(&esp.join("loader/loader.conf"), LOADER_CONF)?;
+    let mut conf = LOADER_CONF.to_owned();
+    if let Some(keys) = &order.enrol {
+        for (place, path) in secure_boot::enrolment_files(keys)? {
+            files::write(&esp.join(place), files::read(&path)?)?;
+        }
+        conf.push_str("secure-boot-enroll force\n");
+    }
+    files::write(&esp.join("loader/loader.conf"), conf)?;
     files::write(&esp.join("loader/entries.srel"), "type1\n")?;
     if let Some(provision) = &order.provision {
         files::write(&esp.join(PROVISION), files::read(provision)?)?;

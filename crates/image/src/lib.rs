@@ -22,6 +22,7 @@ pub mod output;
 pub mod pcr;
 pub mod recipe;
 pub mod sbom;
+pub mod secure_boot;
 pub mod slot;
 pub mod tool;
 pub mod tree;

@@ -87,6 +87,12 @@ pub(super) fn modules(root: &Path, pool: &Path, keep: &[String]) -> Outcome<(Str
         .arg(root)
         .arg(&release)
         .run()?;
+    // depmod's own files have the modes of whoever builds.
+    for path in files::list(&place)? {
+        if files::metadata(&path)?.is_file() {
+            files::set_mode(&path, 0o644)?;
+        }
+    }
     let bytes = files::bytes_below(&place)?;
     Ok((release, bytes))
 }
