@@ -95,6 +95,8 @@ answer! {
     Plan {
         /// The release that would be installed; nothing if none would.
         release: Option<ReleaseRef>,
+        /// What the slot would be written by: `delta`, `reuse` or `full`.
+        payload: Option<String>,
         /// Bytes that would be fetched, index and manifest included.
         fetch: u64,
         /// Bytes that the booted slot or an earlier try already has.

@@ -216,6 +216,8 @@ impl Repo {
         let mut plan = AddPlan::new(channel, version.clone(), &image_path, &uki_path);
         plan.salt = Some(SALT.to_vec());
         plan.params = self.params;
+        // Tests of the full payload count its bytes; those of deltas ask for them.
+        plan.delta_from = 0;
         change(&mut plan);
         let added = self.repository.add(&plan, &|_, _| (), self.now)?;
         let (_, manifest) = self.repository.manifest_of(channel, &plan.version)?;

@@ -143,17 +143,18 @@ fn a_slot_that_rotted_is_found_and_repaired() {
     node.publish("1.2", 4);
     node.update();
     let other = node.status()["other"]["slot"].as_str().unwrap().to_owned();
-    rot(&node, &other);
+    rot(&node, &other, 17);
     let verified = node.run(&["verify", "--json"]);
     assert_eq!(verified.0.status.code(), Some(5), "{}", verified.said());
     node.run(&["repair"]).is_good();
     assert_eq!(node.running(), "1.2");
 }
 
-/// Changes a byte in the middle of a slot's data, behind everybody's back.
-fn rot(node: &Node, slot: &str) {
+/// Changes a byte of this block of a slot's data, behind everybody's back. The slots must differ in
+/// the block.
+pub fn rot(node: &Node, slot: &str, number: u64) {
     use std::os::unix::fs::FileExt;
-    let held = fake_block(node, slot);
+    let held = block_of(node, slot, number);
     let disk = node.machine().join("disk.img");
     let bytes = std::fs::read(&disk).unwrap();
     let at = bytes
@@ -167,8 +168,7 @@ fn rot(node: &Node, slot: &str) {
         .unwrap();
 }
 
-/// Block 17 differs between releases, so it tells the slots apart.
-fn fake_block(node: &Node, slot: &str) -> Vec<u8> {
+fn block_of(node: &Node, slot: &str, number: u64) -> Vec<u8> {
     let machine = twinroot_host::machine::Machine::look(&node.machine()).unwrap();
     let name = if slot == "a" {
         twinroot_core::slot::SlotName::A
@@ -181,7 +181,7 @@ fn fake_block(node: &Node, slot: &str) -> Vec<u8> {
         .reader(name, twinroot_core::slot::Part::Data)
         .unwrap();
     let mut block = vec![0; 4096];
-    reader.read_at(17 * 4096, &mut block).unwrap();
+    reader.read_at(number * 4096, &mut block).unwrap();
     block
 }
 

@@ -3,6 +3,7 @@
 // Shared within this test program only.
 #![allow(clippy::unwrap_used, unreachable_pub, missing_debug_implementations)]
 
+mod delta;
 mod life;
 mod refusals;
 mod support;

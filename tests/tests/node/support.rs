@@ -82,6 +82,11 @@ impl Node {
         node
     }
 
+    /// The image of 1.0.
+    pub fn image(&self) -> &[u8] {
+        &self.image
+    }
+
     pub fn machine(&self) -> PathBuf {
         self.dir.path().join("machine")
     }

@@ -2,6 +2,7 @@
 //! effect can be repeated, and none decides.
 
 mod boot;
+pub(crate) mod delta;
 mod health;
 pub mod metadata;
 mod prove;

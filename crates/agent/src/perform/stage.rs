@@ -19,7 +19,7 @@ use twinroot_ports::{Code, Failure, Outcome, Ports, SlotWriter};
 use twinroot_trust::manifest::Coding;
 
 use super::metadata::DISTRUSTED;
-use super::{Failed, uki};
+use super::{Failed, delta, uki};
 use crate::agent::Agent;
 use crate::observer::{Counters, Observer, Progress, Totals};
 
@@ -123,12 +123,7 @@ impl<'a> Target<'a> {
     }
 
     pub(super) fn source(&self) -> Source<'a> {
-        let path = self.candidate.image().full.path.as_str();
-        Source {
-            ports: self.ports,
-            path,
-            failure: Mutex::new(None),
-        }
+        Source::new(self.ports, self.candidate.image().full.path.as_str())
     }
 }
 
@@ -139,6 +134,19 @@ fn blocks(
     candidate: &Candidate,
 ) -> Outcome<()> {
     let target = Target::open(agent.ports, slot, candidate)?;
+    let base = BaseSlot::open(agent.ports, facts.booted());
+    if let Some(base) = &base
+        && let Some(made) = delta::fitting(candidate.image(), &base.root_hash)
+        && delta::write(agent, &target, base, made)?
+    {
+        return Ok(());
+    }
+    from_full(agent, &target, base.as_ref())
+}
+
+/// By the full payload: what the booted slot has is copied, the rest is fetched. What a delta has
+/// brought before is found in the target and kept.
+fn from_full(agent: &Agent<'_>, target: &Target<'_>, base: Option<&BaseSlot>) -> Outcome<()> {
     let source = target.source();
     let path = source.path;
     let bytes = target.index_bytes(&source)?;
@@ -147,8 +155,7 @@ fn blocks(
         ..Totals::default()
     });
     let index = Index::open(&bytes, &target.expect()).map_err(|e| coded(path, &e))?;
-    let base = BaseSlot::open(agent.ports, facts.booted());
-    let table = base.as_ref().map(|b| b.table(&index, target.salt()));
+    let table = base.map(|b| b.table(&index, target.salt()));
     // From here on the slot claims nothing: a half-written one is never taken for a whole one.
     finish::begin(&target.shape, &*target.tree).map_err(|e| coded("hash tree", &e))?;
     let scan = TargetScan::Missing(&*target.data, target.salt());
@@ -159,13 +166,15 @@ fn blocks(
         compare: true,
         source: &source,
     };
-    run.all(agent, &target, &index)?;
+    run.all(agent, target, &index)?;
     target.data.flush().map_err(|f| fault("slot data", &f))
 }
 
 /// The booted slot as a base; a base that cannot be read is only a longer download.
 pub(crate) struct BaseSlot {
-    data: Box<dyn ReadAt>,
+    /// What it claims to hold; whether it does shows in what is made of it.
+    pub(crate) root_hash: [u8; 32],
+    pub(crate) data: Box<dyn ReadAt>,
     tree: Box<dyn ReadAt>,
     shape: TreeShape,
     salt: Vec<u8>,
@@ -178,6 +187,7 @@ impl BaseSlot {
         let claim = claimed_root(&*tree).ok()??;
         let shape = TreeShape::new(claim.data_blocks).ok()?;
         Some(Self {
+            root_hash: claim.root_hash,
             data,
             tree,
             shape,
@@ -317,12 +327,26 @@ impl Pass<'_> {
 
 /// The payload file at its source. Keeps the port's own failure, which says more than a fault can.
 pub(crate) struct Source<'a> {
-    pub(crate) ports: Ports<'a>,
-    pub(crate) path: &'a str,
-    pub(crate) failure: Mutex<Option<Failure>>,
+    ports: Ports<'a>,
+    pub(super) path: &'a str,
+    failure: Mutex<Option<Failure>>,
 }
 
-impl Source<'_> {
+impl<'a> Source<'a> {
+    pub(crate) fn new(ports: Ports<'a>, path: &'a str) -> Self {
+        Self {
+            ports,
+            path,
+            failure: Mutex::new(None),
+        }
+    }
+
+    /// Whether the source said that it does not have the file: then another payload may serve.
+    pub(crate) fn lacks_it(&self) -> bool {
+        let kept = self.failure.lock().ok();
+        kept.is_some_and(|f| f.as_ref().is_some_and(|f| f.code == Code::NotOnServer))
+    }
+
     /// The failure behind an error of the payload room: the port's, if it had one.
     pub(crate) fn explain(&self, subject: &str, error: &PayloadError) -> Failure {
         let kept = self.failure.lock().ok().and_then(|mut f| f.take());

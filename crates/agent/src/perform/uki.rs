@@ -1,6 +1,6 @@
-//! Fetches the boot image to where entries are kept, under a name that no loader boots. It is sent
-//! plain: kernel and initramfs are compressed inside it, and so its signed digest covers every byte
-//! before anything looks at one.
+//! Brings the boot image to where entries are kept, under a name that no loader boots: made of one
+//! that is here by a delta, else fetched plain. Its signed digest covers every byte before it can
+//! become an entry.
 
 use twinroot_core::update::Candidate;
 use twinroot_payload::io::Fault;
@@ -8,6 +8,7 @@ use twinroot_ports::{Code, Failure, Outcome, ReadAt};
 use twinroot_trust::digest::Digest;
 use twinroot_trust::manifest::Coding;
 
+use super::delta;
 use crate::agent::Agent;
 use crate::observer::{Progress, Totals};
 
@@ -22,6 +23,9 @@ pub(super) fn stage(agent: &Agent<'_>, candidate: &Candidate) -> Outcome<()> {
     if let Some(image) = agent.ports.bootloader.image(&digest)?
         && digest_of(&*image, uki.size)? == Some(digest)
     {
+        return Ok(());
+    }
+    if delta::boot_image(agent, uki)? {
         return Ok(());
     }
     let path = uki.full.path.as_str();

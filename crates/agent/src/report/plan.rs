@@ -2,22 +2,24 @@
 //! fetched and the plan made as staging would make it, against the same slot and the same base;
 //! nothing is written but freshly verified metadata.
 
-use std::sync::Mutex;
-
 use twinroot_core::facts::{Facts, Fallback};
 use twinroot_core::slot::Part;
 use twinroot_core::update::{Candidate, Command, Event, Goal, Phase};
 use twinroot_core::why::WaitReason;
 use twinroot_core::wire::{Plan, Reason, Schema, Space};
+use twinroot_payload::delta::{Kind, Plan as Patches};
+use twinroot_payload::error::Error as PayloadError;
 use twinroot_payload::index::{self, Expect, Index};
+use twinroot_payload::io::ReadAt;
 use twinroot_payload::plan::{Figures, Plan as Jobs, TargetScan};
 use twinroot_payload::verity::TreeShape;
 use twinroot_ports::{Code, Failure, GateAnswer, Outcome};
-use twinroot_trust::manifest::Coding;
+use twinroot_trust::manifest::{Coding, Delta};
 use twinroot_trust::version::Version;
 
 use super::{candidate as names, why};
 use crate::agent::Agent;
+use crate::perform::delta;
 use crate::perform::stage::{BaseSlot, Source, coded};
 
 /// What an update to `version`, or to the newest acceptable release, would do.
@@ -69,6 +71,7 @@ fn blank() -> Plan {
     Plan {
         schema: Schema,
         release: None,
+        payload: None,
         fetch: 0,
         reuse: 0,
         write: 0,
@@ -98,8 +101,13 @@ fn only_start(agent: &Agent<'_>, release: &Candidate) -> Plan {
 /// The whole way.
 fn install(agent: &Agent<'_>, release: &Candidate) -> Outcome<Plan> {
     let facts = agent.facts();
-    let (figures, index_bytes) = figures(agent, release)?;
-    let uki = uki_bytes(agent, release)?;
+    let Choice {
+        figures,
+        index_bytes,
+        payload,
+    } = figures(agent, release)?;
+    let (uki_fetch, uki_requests) = uki_fetch(agent, release)?;
+    let uki = if uki_fetch > 0 { release.uki().size } else { 0 };
     let manifest = release.manifest().to_toml().len() as u64;
     let slot = facts.inactive().name();
     let mut steps = Vec::new();
@@ -109,7 +117,10 @@ fn install(agent: &Agent<'_>, release: &Candidate) -> Outcome<Plan> {
             entry.version
         ));
     }
-    steps.push(format!("write {} to slot {slot}", release.version()));
+    steps.push(format!(
+        "write {} to slot {slot} by {payload}",
+        release.version()
+    ));
     steps.push(format!(
         "read slot {slot} back past the cache and compare its root hash with {}",
         release.root_hash()
@@ -117,10 +128,11 @@ fn install(agent: &Agent<'_>, release: &Candidate) -> Outcome<Plan> {
     steps.extend(last_steps(agent, release));
     Ok(Plan {
         release: Some(names(release)),
-        fetch: figures.fetch + index_bytes + uki + manifest,
+        payload: Some(payload.to_owned()),
+        fetch: figures.fetch + index_bytes + uki_fetch + manifest,
         reuse: figures.reuse + figures.right,
         write: figures.write + uki,
-        requests: u64::from(figures.requests) + u64::from(uki > 0) + 2,
+        requests: u64::from(figures.requests) + uki_requests + 2,
         slot: Some(slot),
         space: space(facts, release, uki),
         floor_after: floor_after(agent, release),
@@ -150,9 +162,55 @@ fn last_steps(agent: &Agent<'_>, release: &Candidate) -> Vec<String> {
     ]
 }
 
-/// What payload and base make of it: bytes, and the size of the index.
-fn figures(agent: &Agent<'_>, release: &Candidate) -> Outcome<(Figures, u64)> {
+/// What is fetched for one artefact, and by what.
+struct Choice {
+    figures: Figures,
+    index_bytes: u64,
+    /// `delta`, `reuse` or `full`.
+    payload: &'static str,
+}
+
+/// What base and payloads make of it, chosen as staging would choose.
+fn figures(agent: &Agent<'_>, release: &Candidate) -> Outcome<Choice> {
     let ports = agent.ports();
+    let base = BaseSlot::open(ports, agent.facts().booted());
+    let target = ports
+        .disk
+        .reader(agent.facts().inactive().name(), Part::Data)?;
+    if let Some(base) = &base
+        && let Some(made) = delta::fitting(release.image(), &base.root_hash)
+    {
+        let path = made.payload.path.as_str();
+        let source = Source::new(ports, path);
+        match by_delta(&source, release, made, &*target) {
+            Ok(choice) => return Ok(choice),
+            Err(error) if delta::is_of_the_delta(&error, &source) => {}
+            Err(error) => return Err(source.explain(path, &error)),
+        }
+    }
+    from_full(agent, release, base.as_ref(), &*target)
+}
+
+fn by_delta(
+    source: &Source<'_>,
+    release: &Candidate,
+    made: &Delta,
+    target: &dyn ReadAt,
+) -> Result<Choice, PayloadError> {
+    let (index, index_bytes) = delta::index(source, release.image(), made, Kind::Image)?;
+    Ok(Choice {
+        figures: Patches::make(&index, target)?.figures(),
+        index_bytes,
+        payload: "delta",
+    })
+}
+
+fn from_full(
+    agent: &Agent<'_>,
+    release: &Candidate,
+    base: Option<&BaseSlot>,
+    target: &dyn ReadAt,
+) -> Outcome<Choice> {
     let image = release.image();
     let path = image.full.path.as_str();
     let Coding::Segments { format: 1, index } = &image.full.coding else {
@@ -162,11 +220,7 @@ fn figures(agent: &Agent<'_>, release: &Candidate) -> Outcome<(Figures, u64)> {
             "this version knows payload format 1 only",
         ));
     };
-    let source = Source {
-        ports,
-        path,
-        failure: Mutex::new(None),
-    };
+    let source = Source::new(agent.ports(), path);
     let bytes = index::load(&source, index.size, index.sha256.as_bytes())
         .map_err(|e| source.explain(path, &e))?;
     let expect = Expect {
@@ -176,23 +230,26 @@ fn figures(agent: &Agent<'_>, release: &Candidate) -> Outcome<(Figures, u64)> {
     };
     let opened = Index::open(&bytes, &expect).map_err(|e| coded(path, &e))?;
     let salt = &release.verity().salt;
-    let base = BaseSlot::open(ports, agent.facts().booted());
-    let table = base.as_ref().map(|base| base.table(&opened, salt));
-    let target = ports
-        .disk
-        .reader(agent.facts().inactive().name(), Part::Data)?;
-    let scan = TargetScan::Everything(&*target, salt);
+    let table = base.map(|base| base.table(&opened, salt));
+    let scan = TargetScan::Everything(target, salt);
     let jobs = Jobs::make(&opened, table.as_ref(), scan).map_err(|e| coded(path, &e))?;
-    Ok((jobs.figures(), bytes.len() as u64))
+    let figures = jobs.figures();
+    Ok(Choice {
+        figures,
+        index_bytes: bytes.len() as u64,
+        payload: if figures.reuse > 0 { "reuse" } else { "full" },
+    })
 }
 
-/// Bytes of the boot image that are not there yet.
-fn uki_bytes(agent: &Agent<'_>, release: &Candidate) -> Outcome<u64> {
-    let there = agent.ports().bootloader.image(&release.uki().digest())?;
-    Ok(if there.is_some() {
-        0
-    } else {
-        release.uki().size
+/// Bytes of the boot image that are fetched, and in how many requests: none where it is there.
+fn uki_fetch(agent: &Agent<'_>, release: &Candidate) -> Outcome<(u64, u64)> {
+    let (ports, uki) = (agent.ports(), release.uki());
+    if ports.bootloader.image(&uki.digest())?.is_some() {
+        return Ok((0, 0));
+    }
+    Ok(match delta::boot_base(ports, uki)? {
+        Some((made, _)) => (made.payload.size, 2),
+        None => (uki.size, 1),
     })
 }
 

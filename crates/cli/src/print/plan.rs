@@ -41,8 +41,9 @@ pub(crate) fn plan(plan: &Plan) -> String {
         Some(planned) => {
             row(&mut text, "release", release(planned));
             let bytes = format!(
-                "fetch {} in {} requests, reuse {}, write {}",
+                "fetch {} by {} in {} requests, reuse {}, write {}",
                 size(plan.fetch),
+                plan.payload.as_deref().unwrap_or("full"),
                 plan.requests,
                 size(plan.reuse),
                 size(plan.write)

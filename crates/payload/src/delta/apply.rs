@@ -3,10 +3,11 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use crate::delta::{Decoder, DeltaIndex, Piece, Segment, Source};
 use crate::error::{Error, Result};
-use crate::io::{ReadAt, ReadWriteAt};
+use crate::io::{Fault, ReadAt, ReadWriteAt};
 use crate::job::Outcome;
 use crate::plan::{FetchRun, Figures};
 use crate::verity::{BLOCK, sha256};
@@ -134,6 +135,56 @@ fn holds(
         Ok(())
     })?;
     Ok(filled == segment.output_bytes() && sha256(&buffer[..filled]) == segment.output)
+}
+
+/// Cuts the bytes of a fetched range into the coded segments that it holds.
+#[derive(Debug)]
+pub struct Splitter<'a> {
+    segments: &'a [Segment],
+    coded: Vec<u8>,
+}
+
+/// Takes the number of a segment and its coded bytes.
+pub type TakeCoded<'a> = dyn FnMut(u32, Vec<u8>) -> Result<(), Fault> + 'a;
+
+impl<'a> Splitter<'a> {
+    /// For a range that holds these segments, from its first byte on.
+    #[must_use]
+    pub fn new(index: &'a DeltaIndex, segments: Range<u32>) -> Self {
+        Self {
+            segments: &index.segments()[segments.start as usize..segments.end as usize],
+            coded: Vec::new(),
+        }
+    }
+
+    /// Takes the next bytes, and hands on each segment that is complete with them.
+    pub fn push(&mut self, mut bytes: &[u8], take: &mut TakeCoded<'_>) -> Result<(), Fault> {
+        while !bytes.is_empty() {
+            let Some((segment, later)) = self.segments.split_first() else {
+                return Err(Fault::network("the source sent more than was asked for"));
+            };
+            let length = segment.coded_bytes as usize;
+            self.coded.reserve_exact(length - self.coded.len());
+            let (now, rest) = bytes.split_at(bytes.len().min(length - self.coded.len()));
+            self.coded.extend_from_slice(now);
+            bytes = rest;
+            if self.coded.len() == length {
+                self.segments = later;
+                take(segment.number, core::mem::take(&mut self.coded))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether every segment was handed on.
+    pub fn finish(self) -> Result<(), Fault> {
+        if self.segments.is_empty() {
+            return Ok(());
+        }
+        Err(Fault::network(
+            "the source ended before the end of the range",
+        ))
+    }
 }
 
 /// What all jobs share.

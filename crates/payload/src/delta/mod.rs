@@ -12,7 +12,7 @@ mod read;
 pub mod stream;
 mod walk;
 
-pub use apply::{Job, Plan};
+pub use apply::{Job, Plan, Splitter};
 pub use decode::Decoder;
 pub use model::{Coding, Expect, Header, Kind, Piece, Segment, Source};
 pub use read::{DeltaIndex, load};

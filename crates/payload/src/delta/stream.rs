@@ -4,7 +4,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::delta::apply::{gather, read_padded};
+use crate::delta::apply::{Splitter, gather, read_padded};
 use crate::delta::{Decoder, DeltaIndex, Piece, Source};
 use crate::error::{Error, Result};
 use crate::io::{CodedSource, Fault, FaultKind, ReadAt};
@@ -46,35 +46,23 @@ pub fn stream(
     maker.up_to_data()?;
     let segments = index.segments();
     if let (Some(first), Some(last)) = (segments.first(), segments.last()) {
-        let (mut coded, mut next) = (Vec::new(), 0);
+        let all = 0..segments.len() as u32;
+        let mut splitter = Splitter::new(index, all);
         let mut refused = None;
-        let fetched = source.fetch(first.coded().start..last.coded().end, &mut |mut bytes| {
-            while !bytes.is_empty() {
-                let Some(segment) = segments.get(next) else {
-                    return Err(Fault::network("the source sent more than was asked for"));
-                };
-                let want = segment.coded_bytes as usize - coded.len();
-                coded.extend_from_slice(&bytes[..want.min(bytes.len())]);
-                bytes = &bytes[want.min(bytes.len())..];
-                if coded.len() == segment.coded_bytes as usize {
-                    maker.segment(next, &coded).map_err(|error| {
-                        refused = Some(error);
-                        Fault::new(FaultKind::Cancelled, "a segment was refused")
-                    })?;
-                    coded.clear();
-                    next += 1;
-                }
-            }
-            Ok(())
+        let fetched = source.fetch(first.coded().start..last.coded().end, &mut |bytes| {
+            splitter.push(bytes, &mut |number, coded| {
+                maker.segment(number as usize, &coded).map_err(|error| {
+                    refused = Some(error);
+                    Fault::new(FaultKind::Cancelled, "a segment was refused")
+                })
+            })
         });
         if let Some(error) = refused {
             return Err(error);
         }
-        fetched.map_err(Error::io("fetch the delta"))?;
-        if next != segments.len() {
-            let fault = Fault::network("the source ended before the end of the delta");
-            return Err(Error::io("fetch the delta")(fault));
-        }
+        fetched
+            .and_then(|()| splitter.finish())
+            .map_err(Error::io("fetch the delta"))?;
     }
     Ok(())
 }

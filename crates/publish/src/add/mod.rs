@@ -3,6 +3,7 @@
 //! Everything that others computed is computed again. The draft is written last: an `add` that
 //! dies before has left files that nothing refers to.
 
+mod deltas;
 mod image;
 mod payloads;
 mod record;
@@ -12,16 +13,18 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 use twinroot_core::bootfmt::pe;
+use twinroot_payload::encode::delta::DeltaParams;
 use twinroot_payload::encode::{Layout as PayloadLayout, Params};
 use twinroot_trust::digest::Digest;
 use twinroot_trust::manifest::{
-    Artefact, Coding, Contents, FileRef, Kind, Manifest, Payload, Requires, RolloutLimit, Seal,
-    Severity, StateFormat, Verity,
+    Artefact, Coding, Contents, Delta, FileRef, Kind, Manifest, Payload, Requires, RolloutLimit,
+    Seal, Severity, StateFormat, Verity,
 };
 use twinroot_trust::policy::Schedule;
 use twinroot_trust::time::{Day, Seconds, UnixTime};
 use twinroot_trust::version::Version;
 
+pub use deltas::AddedDelta;
 pub use payloads::{Progress, digest_of};
 pub use record::Record;
 
@@ -32,6 +35,10 @@ use crate::keys::hex;
 use crate::repository::Repository;
 use image::ImageFile;
 use payloads::Work;
+
+/// How many releases back deltas are made unless the caller says otherwise: a node that looks once a
+/// day is rarely further behind, and any other node reuses what blocks it has.
+pub const DELTA_FROM: usize = 3;
 
 /// A release to be added: its input files and what its manifest says.
 #[derive(Debug, Clone)]
@@ -74,6 +81,8 @@ pub struct AddPlan {
     pub sbom: Option<PathBuf>,
     /// How payloads are coded.
     pub params: Params,
+    /// How many of the channel's last releases get a delta to this one.
+    pub delta_from: usize,
     /// Threads that code.
     pub threads: usize,
 }
@@ -106,7 +115,16 @@ impl AddPlan {
             components: BTreeMap::new(),
             sbom: None,
             params: Params::default(),
+            delta_from: DELTA_FROM,
             threads: 1,
+        }
+    }
+
+    /// Deltas are coded at the level of the full payload.
+    pub(crate) fn delta_params(&self) -> DeltaParams {
+        DeltaParams {
+            level: self.params.level,
+            ..DeltaParams::default()
         }
     }
 }
@@ -126,6 +144,8 @@ pub struct Added {
     pub payload_bytes: u64,
     /// Bytes of the image.
     pub image_bytes: u64,
+    /// What became of the deltas from earlier releases.
+    pub deltas: Vec<AddedDelta>,
     /// The draft to be signed.
     pub draft: String,
 }
@@ -168,16 +188,26 @@ impl Repository {
             threads: plan.threads,
             progress,
         };
-        let full = payloads::cut_full(&*self.files, &self.layout, &image, &planned, work)?;
+        let (full, metas) = payloads::cut_full(&*self.files, &self.layout, &image, &planned, work)?;
         let (uki_bytes, uki) = payloads::copy_plain(&*self.files, &self.layout, &plan.uki)?;
         let payload_bytes = full.size;
+        let inputs = deltas::Inputs {
+            plan,
+            image: &image,
+            planned: &planned,
+            metas: &metas,
+            root_hash,
+            uki,
+            progress,
+        };
+        let made = self.deltas(&inputs, &records)?;
         let verity = Verity {
             root_hash,
             salt: salt.clone(),
         };
         let artefacts = vec![
-            image_artefact(plan.kind, image.length(), verity, full),
-            uki_artefact(uki_bytes, uki),
+            image_artefact(plan.kind, image.length(), verity, (full, made.image)),
+            uki_artefact(uki_bytes, uki, made.uki),
         ];
         let manifest = self.manifest(plan, artefacts, now)?;
         let bytes = checked_toml(&manifest)?;
@@ -201,6 +231,7 @@ impl Repository {
             uki: uki.to_string(),
             payload_bytes,
             image_bytes: image.length(),
+            deltas: made.all,
             draft: role,
         })
     }
@@ -386,7 +417,12 @@ impl Repository {
     }
 }
 
-fn image_artefact(kind: Kind, size: u64, verity: Verity, full: Payload) -> Artefact {
+fn image_artefact(
+    kind: Kind,
+    size: u64,
+    verity: Verity,
+    (full, deltas): (Payload, Vec<Delta>),
+) -> Artefact {
     let seal = match kind {
         Kind::Usr => Seal::Usr(verity),
         Kind::Root | Kind::Uki => Seal::Root(verity),
@@ -395,12 +431,12 @@ fn image_artefact(kind: Kind, size: u64, verity: Verity, full: Payload) -> Artef
         size,
         seal,
         full,
-        deltas: Vec::new(),
+        deltas,
     }
 }
 
-/// UKIs go out as they are: kernel and initramfs inside are compressed already.
-fn uki_artefact(size: u64, sha256: Digest) -> Artefact {
+/// The full payload of a UKI is the UKI: kernel and initramfs inside are compressed already.
+fn uki_artefact(size: u64, sha256: Digest, deltas: Vec<Delta>) -> Artefact {
     let path = crate::layout::Layout::payload_name(&sha256);
     let full = Payload {
         path,
@@ -412,7 +448,7 @@ fn uki_artefact(size: u64, sha256: Digest) -> Artefact {
         size,
         seal: Seal::Uki(sha256),
         full,
-        deltas: Vec::new(),
+        deltas,
     }
 }
 

@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use sha2::{Digest as _, Sha256};
-use twinroot_payload::encode::{
-    CodedSegment, Compressor, History, Layout as PayloadLayout, Params,
-};
+use twinroot_payload::encode::{Compressor, History, Layout as PayloadLayout, Params, SegmentMeta};
 use twinroot_trust::digest::Digest;
 use twinroot_trust::manifest::{Coding, IndexRef, Payload};
 
@@ -26,24 +24,40 @@ const CHUNK: usize = 1 << 20;
 pub type Progress<'a> = &'a (dyn Fn(u64, u64) + Sync);
 
 /// Makes the full payload of an image with `threads` workers; the bytes do not depend on how many.
+/// Also gives what became of each segment.
 pub(crate) fn cut_full(
     files: &dyn Files,
     layout: &Layout,
     image: &ImageFile,
     planned: &PayloadLayout,
     work: Work<'_>,
-) -> Result<Payload> {
+) -> Result<(Payload, Vec<SegmentMeta>)> {
     let temporary = layout.payloads().join(".full.new");
     let mut out = create(&temporary)?;
     let failed = |cause| Error::io("write", &temporary, cause);
     out.seek(SeekFrom::Start(planned.index_bytes()))
         .map_err(failed)?;
     let mut metas = Vec::with_capacity(planned.segments().len());
-    code_in_order(image, planned, work, &mut |coded| {
-        out.write_all(&coded.bytes).map_err(failed)?;
-        metas.push(coded.meta);
-        Ok(())
-    })?;
+    let total = planned.segments().len();
+    let level = work.params.level;
+    in_order(
+        work.threads,
+        total,
+        &|| {
+            let mut compressor = Compressor::new(level);
+            Box::new(move |number| match &mut compressor {
+                Ok(compressor) => compressor.segment(planned, number, image),
+                Err(cause) => Err(cause.clone()),
+            })
+        },
+        &mut |coded| {
+            let coded = coded.map_err(|cause| wrong(image, cause))?;
+            out.write_all(&coded.bytes).map_err(failed)?;
+            metas.push(coded.meta);
+            (work.progress)(metas.len() as u64, total as u64);
+            Ok(())
+        },
+    )?;
     let index = planned
         .finish(&metas)
         .map_err(|cause| wrong(image, cause))?;
@@ -61,12 +75,13 @@ pub(crate) fn cut_full(
         format: FORMAT,
         index,
     };
-    Ok(Payload {
+    let payload = Payload {
         path: Layout::payload_name(&sha256),
         size,
         sha256,
         coding,
-    })
+    };
+    Ok((payload, metas))
 }
 
 /// How segments are coded.
@@ -77,35 +92,29 @@ pub(crate) struct Work<'a> {
     pub(crate) progress: Progress<'a>,
 }
 
-type Coded = std::result::Result<CodedSegment, twinroot_payload::error::Error>;
+/// What codes the segments of one worker.
+pub(crate) type Worker<'a, T> = Box<dyn FnMut(usize) -> T + 'a>;
 
-/// Codes every segment on worker threads and takes them in order.
+/// Does `total` pieces of work on worker threads and takes what they give in order.
 ///
-/// Worker w codes the segments w, w + n, … and hands each over a channel of one place, so at most
-/// two segments a worker are in memory however slow the disk is.
-fn code_in_order(
-    image: &ImageFile,
-    planned: &PayloadLayout,
-    work: Work<'_>,
-    take: &mut dyn FnMut(CodedSegment) -> Result<()>,
+/// Worker w does the pieces w, w + n, … and hands each over a channel of one place, so at most
+/// two results a worker are in memory however slow the taker is.
+pub(crate) fn in_order<'a, T: Send>(
+    threads: usize,
+    total: usize,
+    worker: &(dyn Fn() -> Worker<'a, T> + Sync),
+    take: &mut dyn FnMut(T) -> Result<()>,
 ) -> Result<()> {
-    let total = planned.segments().len();
-    let workers = work.threads.clamp(1, total.max(1));
+    let workers = threads.clamp(1, total.max(1));
     std::thread::scope(|scope| {
-        let queues: Vec<Receiver<Coded>> = (0..workers)
+        let queues: Vec<Receiver<T>> = (0..workers)
             .map(|first| {
                 let (give, queue) = sync_channel(1);
                 scope.spawn(move || {
-                    let mut compressor = match Compressor::new(work.params.level) {
-                        Ok(compressor) => compressor,
-                        Err(cause) => return drop(give.send(Err(cause))),
-                    };
+                    let mut work = worker();
                     for number in (first..total).step_by(workers) {
                         // The taker has stopped because of an error of its own: so do we.
-                        if give
-                            .send(compressor.segment(planned, number, image))
-                            .is_err()
-                        {
+                        if give.send(work(number)).is_err() {
                             return;
                         }
                     }
@@ -114,11 +123,10 @@ fn code_in_order(
             })
             .collect();
         for number in 0..total {
-            let coded = queues[number % workers]
+            let done = queues[number % workers]
                 .recv()
-                .map_err(|_| wrong(image, "a worker ended early"))?;
-            take(coded.map_err(|cause| wrong(image, cause))?)?;
-            (work.progress)(number as u64 + 1, total as u64);
+                .expect("a worker ends early only where it panics, and the scope passes that on");
+            take(done)?;
         }
         Ok(())
     })
@@ -149,7 +157,7 @@ pub(crate) fn history(path: &Path, salt: &[u8]) -> Result<Option<History>> {
     Ok(history.has_salt(salt).then_some(history))
 }
 
-fn create(path: &Path) -> Result<File> {
+pub(crate) fn create(path: &Path) -> Result<File> {
     File::options()
         .create(true)
         .truncate(true)
@@ -160,7 +168,12 @@ fn create(path: &Path) -> Result<File> {
 }
 
 /// Gives a finished file its name, unless the same content is there already.
-fn keep(files: &dyn Files, layout: &Layout, temporary: &Path, sha256: &Digest) -> Result<PathBuf> {
+pub(crate) fn keep(
+    files: &dyn Files,
+    layout: &Layout,
+    temporary: &Path,
+    sha256: &Digest,
+) -> Result<PathBuf> {
     let path = layout.targets().join(Layout::payload_name(sha256));
     files::name_durably(files, temporary, &path)?;
     Ok(path)

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use twinroot_publish::add::DELTA_FROM;
 use twinroot_publish::init::RolePlan;
 use twinroot_trust::digest::Digest;
 use twinroot_trust::name::Name;
@@ -232,6 +233,9 @@ pub(crate) struct AddArgs {
     /// zstd's level, 1 to 22
     #[arg(long, default_value_t = 19, value_parser = clap::value_parser!(i32).range(1..=22))]
     pub(crate) level: i32,
+    /// Make deltas from so many of the channel's last releases; 0 makes none
+    #[arg(long, value_name = "RELEASES", default_value_t = DELTA_FROM)]
+    pub(crate) delta_from: usize,
     /// Threads that compress [default: one a processor]
     #[arg(long)]
     pub(crate) threads: Option<usize>,

@@ -43,8 +43,22 @@ pub(in crate::cli) fn add(context: &Context, args: &AddArgs) -> Result<Output> {
 }
 
 fn in_words(plan: &AddPlan, added: &Added) -> String {
+    let deltas: String = added
+        .deltas
+        .iter()
+        .map(|delta| {
+            let (from, kind) = (&delta.from, delta.kind);
+            let kept = if delta.published {
+                ""
+            } else {
+                ": does not pay, not published"
+            };
+            let (bytes, instead) = (delta.bytes, delta.instead_of);
+            format!("\n  {kind} from {from}: delta of {bytes} bytes instead of {instead}{kept}")
+        })
+        .collect();
     format!(
-        "added {} to {}: release {}\n  root hash {}\n  payload {} of {} bytes\ndrafted {}: `sign {}`, then `release`",
+        "added {} to {}: release {}\n  root hash {}\n  payload {} of {} bytes{deltas}\ndrafted {}: `sign {}`, then `release`",
         plan.version,
         plan.channel,
         added.release,
@@ -94,6 +108,7 @@ fn plan(args: &AddArgs) -> Result<AddPlan> {
             level: args.level,
             ..Params::default()
         },
+        delta_from: args.delta_from,
         threads,
         ..AddPlan::new(&args.channel, args.version.clone(), &args.root, &args.uki)
     })

@@ -1,0 +1,99 @@
+//! Updates by delta: what is fetched is what the plan said; what is damaged on the way, in the base
+//! or at the source costs bytes and nothing else.
+
+use twinroot_publish::fake::{self, Release};
+use twinroot_publish::serve::faults::Kind;
+
+use super::life::rot;
+use super::support::{BLOCKS, Node};
+
+/// Publishes 2.0: every third block of 1.0 has a few other bytes, one is new.
+fn publish(node: &mut Node) -> Release {
+    let mut image = node.image().to_vec();
+    for block in (0..BLOCKS as usize).step_by(3) {
+        for i in 0..5 {
+            image[block * 4096 + 800 * i + 7 * block] ^= 0x15;
+        }
+    }
+    let image = fake::changed(&image, 11, [5]);
+    let release = node.repo.release_with(fake::STABLE, "2.0", &image, |plan| {
+        plan.delta_from = 3;
+    });
+    assert!(
+        release.added.deltas[0].published,
+        "{:?}",
+        release.added.deltas
+    );
+    release
+}
+
+/// The paths of the release's root deltas and full payload.
+fn payloads(release: &Release) -> (String, String) {
+    let manifest = twinroot_trust::manifest::Manifest::parse(&release.manifest).unwrap();
+    let root = manifest.system_image();
+    (root.deltas[0].payload.path.clone(), root.full.path.clone())
+}
+
+/// How many requests for a path were served, and the bytes.
+fn served(node: &Node, path: &str) -> (usize, u64) {
+    let log = node.server.log();
+    let hits: Vec<_> = log.iter().filter(|s| s.path.contains(path)).collect();
+    (hits.len(), hits.iter().map(|s| s.bytes).sum())
+}
+
+#[test]
+fn an_update_by_delta_fetches_what_the_plan_said_in_one_request() {
+    let mut node = Node::new();
+    let release = publish(&mut node);
+    let plan = node.run(&["plan", "--json"]).json();
+    assert_eq!(plan["payload"], "delta", "{plan}");
+    node.server.forget();
+    node.update();
+    assert_eq!(node.running(), "2.0");
+    let (delta, full) = payloads(&release);
+    let (requests, bytes) = served(&node, &delta);
+    assert_eq!(requests, 2, "its index, and all its segments in one");
+    assert_eq!(served(&node, &full).0, 0, "nothing of the full payload");
+    let manifest = twinroot_trust::manifest::Manifest::parse(&release.manifest).unwrap();
+    assert_eq!(bytes, manifest.system_image().deltas[0].payload.size);
+    let history = node.run(&["history", "--json"]).json();
+    assert!(history.to_string().contains("fetched"), "{history}");
+}
+
+#[test]
+fn a_base_that_rotted_costs_bytes_and_nothing_else() {
+    let mut node = Node::new();
+    let release = publish(&mut node);
+    // A block that is copied, and one that a patch is made against.
+    let booted = node.status()["booted"]["slot"].as_str().unwrap().to_owned();
+    for block in [4, 6] {
+        rot(&node, &booted, block);
+    }
+    node.server.forget();
+    node.run(&["apply"]).is_good();
+    let (_, full) = payloads(&release);
+    assert!(served(&node, &full).0 > 0, "the full payload heals");
+    let verified = node.run(&["verify", "--json"]).json();
+    let other = if booted == "a" { "b" } else { "a" };
+    assert!(
+        verified["slots"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|slot| slot["slot"] == other && slot["good"] == true),
+        "{verified}"
+    );
+}
+
+#[test]
+fn a_delta_that_is_damaged_or_gone_at_the_source_is_left_for_the_full_payload() {
+    for kind in [Kind::Corrupt(900), Kind::Corrupt(20), Kind::Status(404)] {
+        let mut node = Node::new();
+        let release = publish(&mut node);
+        let (delta, full) = payloads(&release);
+        node.plant(&delta, kind.clone());
+        node.update();
+        assert_eq!(node.running(), "2.0", "{kind:?}");
+        assert!(served(&node, &full).0 > 0);
+    }
+}
