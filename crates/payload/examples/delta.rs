@@ -1,7 +1,7 @@
 //! Measures deltas on real images.
 //!
 //! ```text
-//! delta make BASE TARGET OUT [--threads N] [--one-in K] [--level N]
+//! delta make BASE TARGET OUT [--threads N] [--one-in K] [--level N] [--no-names]
 //! ```
 //! Codes every K-th segment (all unless said), prints the bytes by coding, and writes the delta
 //! where all were coded. Base and target are named by their SHA-256 here.
@@ -50,6 +50,7 @@ fn main() -> Outcomes<()> {
     let (threads, one_in) = (option("--threads", 2)?, option("--one-in", 1)?);
     let params = DeltaParams {
         level: option("--level", 19)? as i32,
+        names: !arguments.iter().any(|a| a == "--no-names"),
         ..DeltaParams::default()
     };
     let name = |path: &str| Ok::<_, Box<dyn Error + Send + Sync>>(sha256(&std::fs::read(path)?));

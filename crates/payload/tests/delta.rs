@@ -20,6 +20,7 @@ fn small(segment_blocks: u32) -> DeltaParams {
         segment_blocks,
         base_blocks: 4 * segment_blocks,
         level: 3,
+        names: true,
     }
 }
 

@@ -24,34 +24,74 @@ struct Step {
     extra: usize,
 }
 
-/// The coded bytes of `out` against `base`.
-pub(super) fn code(out: &[u8], base: &[u8], level: i32) -> Result<Vec<u8>> {
-    let steps = steps(out, base);
-    let (mut add, mut extra) = (Vec::new(), Vec::new());
-    for step in &steps {
-        let pairs = out[step.out..][..step.add].iter();
-        let pairs = pairs.zip(&base[step.base..][..step.add]);
-        add.extend(pairs.map(|(new, old)| new.wrapping_sub(*old)));
-        extra.extend_from_slice(&out[step.out + step.add..][..step.extra]);
+/// An output as pieces of a base.
+pub(super) struct Difference<'a> {
+    out: &'a [u8],
+    base: &'a [u8],
+    steps: Vec<Step>,
+}
+
+impl<'a> Difference<'a> {
+    pub(super) fn find(out: &'a [u8], base: &'a [u8]) -> Self {
+        let steps = steps(out, base);
+        Self { out, base, steps }
     }
-    let control = control(&steps);
-    if control.len() > CONTROL_MAX {
-        return Ok(out.to_vec()); // as long as raw: never chosen
+
+    /// Bytes that are like nothing in the base.
+    pub(super) fn extra(&self) -> usize {
+        self.steps.iter().map(|step| step.extra).sum()
     }
-    let stream = |bytes: &[u8], prefix: &[u8]| match bytes {
-        [] => Ok(Vec::new()),
-        _ => frame(bytes, prefix, level),
-    };
-    let control = stream(&control, &[])?;
-    let add = stream(&add, &[])?;
-    let extra = stream(&extra, base)?;
-    let mut coded = Vec::new();
-    number(&mut coded, control.len() as u64);
-    number(&mut coded, add.len() as u64);
-    for part in [control, add, extra] {
-        coded.extend_from_slice(&part);
+
+    /// The coded bytes.
+    pub(super) fn code(&self, level: i32) -> Result<Vec<u8>> {
+        let (mut add, mut extra) = (Vec::new(), Vec::new());
+        for step in &self.steps {
+            let pairs = self.out[step.out..][..step.add].iter();
+            let pairs = pairs.zip(&self.base[step.base..][..step.add]);
+            add.extend(pairs.map(|(new, old)| new.wrapping_sub(*old)));
+            extra.extend_from_slice(&self.out[step.out + step.add..][..step.extra]);
+        }
+        let control = control(&self.steps);
+        if control.len() > CONTROL_MAX {
+            return Ok(self.out.to_vec()); // as long as raw: never chosen
+        }
+        let stream = |bytes: &[u8]| match bytes {
+            [] => Ok(Vec::new()),
+            _ => frame(bytes, &[], level),
+        };
+        let (control, add) = (stream(&control)?, stream(&add)?);
+        let extra = extra_stream(&extra, self.base, level)?;
+        let mut coded = Vec::new();
+        number(&mut coded, control.len() as u64);
+        number(&mut coded, add.len() as u64);
+        for part in [control, add, extra] {
+            coded.extend_from_slice(&part);
+        }
+        Ok(coded)
     }
-    Ok(coded)
+}
+
+/// Below this many bytes between the pieces the base is searched for them at a lower level: at the
+/// highest ones, taking 4 MiB of base in costs more than all else, whatever is looked for in it.
+const LITTLE_EXTRA: usize = 128 << 10;
+/// The highest level of zstd that takes a prefix in without building search trees.
+const LITTLE_LEVEL: i32 = 12;
+
+/// What stands between the pieces, with the base as its prefix; of little the shorter of two tries.
+fn extra_stream(extra: &[u8], base: &[u8], level: i32) -> Result<Vec<u8>> {
+    if extra.is_empty() {
+        return Ok(Vec::new());
+    }
+    if extra.len() > LITTLE_EXTRA || level <= LITTLE_LEVEL {
+        return frame(extra, base, level);
+    }
+    let with = frame(extra, base, LITTLE_LEVEL)?;
+    let without = frame(extra, &[], level)?;
+    Ok(if without.len() < with.len() {
+        without
+    } else {
+        with
+    })
 }
 
 /// Three lists of numbers, since each is more like itself than like the others.

@@ -61,7 +61,7 @@ impl Draft {
             .flat_map(|piece| piece.target..piece.target + piece.count)
             .map(|block| block as u32)
             .collect();
-        let bases = Bases::of(base, target, &pieces)?;
+        let bases = Bases::of(base, target, params.names)?;
         let mut segments = Vec::new();
         for blocks in blocks.chunks(params.segment_blocks as usize) {
             segments.push(DraftSegment {

@@ -36,6 +36,8 @@ pub struct DeltaParams {
     pub base_blocks: u32,
     /// zstd's level, 1 to 22.
     pub level: i32,
+    /// Whether names of files tell where to look, where the images have any that can be read.
+    pub names: bool,
 }
 
 impl Default for DeltaParams {
@@ -44,6 +46,7 @@ impl Default for DeltaParams {
             segment_blocks: HELD_BLOCKS_MAX - BASE_BLOCKS_MAX,
             base_blocks: BASE_BLOCKS_MAX,
             level: 19,
+            names: true,
         }
     }
 }
@@ -55,6 +58,7 @@ impl DeltaParams {
             segment_blocks,
             base_blocks,
             level,
+            names: _,
         } = *self;
         if segment_blocks == 0
             || base_blocks > BASE_BLOCKS_MAX
