@@ -9,6 +9,7 @@ use twinroot_trust::digest::Digest;
 use twinroot_trust::time::UnixTime;
 use twinroot_trust::version::Version;
 
+use crate::bootfmt::stage::Stage;
 use crate::error::{Code, Failure};
 use crate::slot::{BootedSlot, InactiveSlot, SlotName};
 
@@ -115,6 +116,46 @@ pub enum Counting {
     Broken,
 }
 
+/// What a start that never came to health has left, for the reason of a denial.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remains {
+    /// The root that was started.
+    pub root_hash: Digest,
+    /// How far it came.
+    pub stage: Stage,
+    /// What failed on the way to the next stage, where somebody could still say so.
+    pub failed: String,
+    /// The end of its kernel log, where the firmware kept it; at most 4 KiB.
+    pub console: String,
+}
+
+/// Lines of a console that a reason quotes: the message of a panic and what led to it. The whole end
+/// of the log is kept beside it.
+const LINES_QUOTED: usize = 3;
+
+impl Remains {
+    /// In words, to follow 'it was started three times without being blessed'.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let mut text = alloc::format!("it came as far as {}", self.stage.as_str());
+        if !self.failed.is_empty() {
+            text.push_str(": ");
+            text.push_str(&self.failed);
+        }
+        let lines: Vec<&str> = self
+            .console
+            .lines()
+            .filter(|l| !l.trim().is_empty())
+            .collect();
+        let quoted = &lines[lines.len().saturating_sub(LINES_QUOTED)..];
+        if !quoted.is_empty() {
+            text.push_str("; its console ended with: ");
+            text.push_str(&quoted.join(" / "));
+        }
+        text
+    }
+}
+
 /// What the bootloader says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoaderObserved {
@@ -136,6 +177,9 @@ pub struct LoaderObserved {
     pub starts_without_health: u32,
     /// Root hash of a committed slot that the initramfs left because it went bad.
     pub abandoned: Option<Digest>,
+    /// What starts of other roots that died have left.
+    #[serde(default)]
+    pub remains: Vec<Remains>,
 }
 
 /// Everything that was observed for one step.
@@ -241,6 +285,13 @@ impl Facts {
             .entries
             .iter()
             .find(|e| e.root_hash == *root)
+    }
+
+    /// What the last start of `root` has left, where it died.
+    #[must_use]
+    pub fn remains_of(&self, root: &Digest) -> Option<&Remains> {
+        let remains = &self.observed.loader.remains;
+        remains.iter().find(|remains| remains.root_hash == *root)
     }
 
     /// Entries that do not boot the running root: what is unbootable before the inactive slot is

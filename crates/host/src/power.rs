@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use nix::libc;
 use nix::sys::reboot::{RebootMode, reboot};
 use twinroot_core::error::{Code, Failure};
 use twinroot_ports::{Outcome, Power, Store};
@@ -36,22 +37,37 @@ impl Power for FilesPower {
     }
 }
 
-/// The reboot system call. It does not stop services; a machine with systemd is restarted through
-/// systemd by its own adapter.
+/// A machine with systemd: the service manager stops everything in order and restarts.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LinuxPower;
+
+/// What systemd takes for 'start reboot.target' (systemd(1), SIGNALS: SIGRTMIN+5). A signal needs no
+/// bus that might be down.
+const REBOOT_SIGNAL: i32 = 5;
 
 impl Power for LinuxPower {
     fn reboot(&self, reason: &str) -> Outcome<()> {
         tracing::info!(reason, "restarting the machine");
         nix::unistd::sync();
+        let failed = |errno: nix::errno::Errno| {
+            Failure::new(Code::RebootFailed, "machine", errno.to_string())
+        };
+        if Path::new(SYSTEMD).is_dir() {
+            return tell_systemd().map_err(failed);
+        }
         match reboot(RebootMode::RB_AUTOBOOT) {
             Ok(never) => match never {},
-            Err(errno) => Err(Failure::new(
-                Code::RebootFailed,
-                "machine",
-                errno.to_string(),
-            )),
+            Err(errno) => Err(failed(errno)),
         }
     }
+}
+
+/// There where systemd is the first process (sd_booted(3)).
+const SYSTEMD: &str = "/run/systemd/system";
+
+#[expect(unsafe_code, reason = "nix knows no real-time signals")]
+fn tell_systemd() -> nix::Result<()> {
+    // SAFETY: kill has no memory of ours to touch.
+    let sent = unsafe { libc::kill(1, libc::SIGRTMIN() + REBOOT_SIGNAL) };
+    nix::errno::Errno::result(sent).map(drop)
 }

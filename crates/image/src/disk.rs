@@ -10,7 +10,7 @@ use twinroot_core::error::{Code, Failure};
 use twinroot_core::layout::{Architecture, Holds, Layout, SectorSize, SizesWanted, types};
 use twinroot_core::slot::{Part, SlotName};
 use twinroot_host::disk::{GptDisk, table};
-use twinroot_host::esp::{SdBoot, Volume, attempts, vars::FileVars};
+use twinroot_host::esp::{SdBoot, Volume, attempts, stage, vars::FileVars};
 use twinroot_host::provision::FirstRelease;
 use twinroot_host::store::FileStore;
 use twinroot_host::system::FilesSystem;
@@ -223,6 +223,7 @@ fn fill_esp(work: &Path, order: &Order, first: &FirstRelease<'_>) -> Outcome<()>
     let loader = SdBoot::new(volume.clone(), Box::new(variables), notes, system);
     first.write_entry(&loader)?;
     attempts::prepare(&volume)?;
+    stage::prepare(&volume)?;
     if !files::list(&work.join("vars"))?.is_empty() {
         let cause = "a first entry wants an EFI variable, which a disk image cannot carry";
         return Err(Failure::new(Code::Internal, "EFI variables", cause));

@@ -6,7 +6,7 @@ use std::path::Path;
 use nix::mount::MsFlags;
 use twinroot_core::bootfmt::attempt::{Next, Start, decide as decide_attempt};
 use twinroot_core::bootfmt::dm::{Target, verity_uuid};
-use twinroot_core::bootfmt::stage::Stage;
+use twinroot_core::bootfmt::stage::{Stage, boot_id};
 use twinroot_core::bootfmt::variables;
 use twinroot_core::layout::{Architecture, Holds, Layout, SlotsOnDisk, Tree, locate};
 use twinroot_core::slot::SlotName;
@@ -74,7 +74,7 @@ pub(crate) fn run() -> Outcome<Infallible> {
         |path: &str| std::fs::read_to_string(path).map_err(Trouble::on("read", Path::new(path)));
     let mut progress = Progress {
         root: decide::root_of(&text("/proc/cmdline")?)?,
-        boot: decide::boot_id(&text("/proc/sys/kernel/random/boot_id")?),
+        boot: boot_id(&text("/proc/sys/kernel/random/boot_id")?),
         stage: Stage::Kernel,
         esp: None,
     };
@@ -192,9 +192,7 @@ fn choose<'a>(slots: &'a [Slot], progress: &Progress) -> Outcome<&'a Slot> {
     }
     match next {
         Next::Start => {}
-        Next::StartDegraded => log::warning(
-            "this root has been started several times without health, and there is no other to go to",
-        ),
+        Next::StartDegraded => degraded(),
         Next::OtherSlotOnce { entry } => {
             efi::set(variables::ONE_SHOT, &entry)?;
             return Err(Trouble::OtherSlot(format!(
@@ -213,6 +211,17 @@ fn choose<'a>(slots: &'a [Slot], progress: &Progress) -> Outcome<&'a Slot> {
             progress.root
         ))
     })
+}
+
+/// Says that nowhere is better than here. `twinroot-deadline.service` then lets the system be: one
+/// that is up can report itself and be repaired.
+fn degraded() {
+    log::warning("this root has failed several times, and there is no other to go to: it stays");
+    let left = std::fs::create_dir_all("/run/twinroot")
+        .and_then(|()| std::fs::File::create("/run/twinroot/degraded"));
+    if let Err(error) = left {
+        log::warning(&format!("cannot leave /run/twinroot/degraded: {error}"));
+    }
 }
 
 fn verity(slot: &Slot, claim: &Claim, root: &Digest) -> Outcome<dm::Mapping> {

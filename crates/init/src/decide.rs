@@ -35,13 +35,6 @@ pub(crate) fn loader_partition(variable: Option<&str>) -> Outcome<Guid> {
         .map_err(|error| Trouble::failed("read", "LoaderDevicePartUUID", error))
 }
 
-/// The kernel's id of this boot, in the bytes of its text form.
-pub(crate) fn boot_id(text: &str) -> [u8; 16] {
-    text.trim()
-        .parse::<Guid>()
-        .map_or([0; 16], |id| *id.as_bytes())
-}
-
 /// The one disk that holds the loader's partition. Two of them are copies of each other, and nobody
 /// can say which one the loader meant: to guess would mean to write to a disk that is perhaps a
 /// backup.

@@ -9,17 +9,14 @@ use twinroot_core::wire::{ReleaseRef, Schema};
 use twinroot_core::wire::{SlotProof, VerifyReport};
 use twinroot_payload::finish;
 use twinroot_payload::verity::{TreeShape, root_of};
-use twinroot_ports::{Code, Failure, Outcome, ReadAt};
+use twinroot_ports::{Code, Failure, Outcome};
 use twinroot_trust::digest::Digest;
 
 use super::candidate as names;
 use crate::agent::Agent;
 use crate::perform::signed;
-use crate::perform::stage::{coded, fault};
-
-/// Largest boot image that is read whole to look into it: four times what a UKI with a generous
-/// initramfs takes. Its digest is the signed one by then, so this bounds honest mistakes only.
-const LARGEST_UKI: u64 = 512 << 20;
+use crate::perform::stage::coded;
+use crate::perform::uki::digest_of;
 
 /// Proves both slots. A slot that holds nothing and should hold nothing is left out; the running
 /// one is always looked at.
@@ -139,18 +136,14 @@ fn boot_image(agent: &Agent<'_>, release: &Candidate) -> Outcome<()> {
     let lacking = |cause: &str| Failure::new(Code::EntryMissing, subject.clone(), cause);
     let image = agent.ports().bootloader.image(&uki.digest())?;
     let image = image.ok_or_else(|| lacking("no entry and no staged image has its digest"))?;
-    if uki.size > LARGEST_UKI {
-        return Err(lacking("it is larger than any boot image should be"));
-    }
-    let bytes = read(&subject, &*image, uki.size)?;
-    if Digest::of(&bytes) != uki.digest() {
+    if digest_of(&*image, uki.size)? != Some(uki.digest()) {
         return Err(Failure::new(
             Code::DigestMismatch,
             subject,
-            "it does not have the signed digest",
+            "it does not have the signed length and digest",
         ));
     }
-    let info = pe::read_uki(&subject, &bytes)?;
+    let info = pe::read_uki_from(&subject, &*image)?;
     if info.root_hash != release.root_hash() {
         return Err(Failure::new(
             Code::UkiRootHashMismatch,
@@ -159,20 +152,4 @@ fn boot_image(agent: &Agent<'_>, release: &Candidate) -> Outcome<()> {
         ));
     }
     Ok(())
-}
-
-fn read(subject: &str, image: &dyn ReadAt, size: u64) -> Outcome<Vec<u8>> {
-    let length = image.len().map_err(|f| fault(subject, &f))?;
-    if length != size {
-        return Err(Failure::new(
-            Code::LengthMismatch,
-            subject,
-            format!("it has {length} bytes, signed are {size}"),
-        ));
-    }
-    let mut bytes = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
-    image
-        .read_at(0, &mut bytes)
-        .map_err(|f| fault(subject, &f))?;
-    Ok(bytes)
 }

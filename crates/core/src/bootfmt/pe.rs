@@ -14,7 +14,8 @@ use alloc::vec::Vec;
 
 use object::LittleEndian as LE;
 use object::pe;
-use object::read::pe::PeFile64;
+use object::read::pe::ImageNtHeaders;
+use twinroot_payload::io::{Fault, ReadAt};
 use twinroot_trust::digest::Digest;
 
 use crate::error::{Code, Failure};
@@ -31,6 +32,10 @@ const MAX_UNAME: usize = 128;
 /// Most sections that are looked at. A stub has ten, a UKI with every section of the
 /// specification twenty.
 const MAX_SECTIONS: usize = 64;
+
+/// Beginning of a file in which all of its headers must lie. Those of a UKI end within 4 KiB; the
+/// specification puts no bound, so this one is ours.
+const HEADERS: usize = 64 * 1024;
 
 /// The machine that a PE file is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,45 +95,96 @@ pub struct UkiInfo {
 /// # Errors
 /// `uki-invalid`, naming `subject`, for anything that is no whole 64-bit PE file.
 pub fn sections<'a>(subject: &str, file: &'a [u8]) -> Result<Vec<Section<'a>>, Failure> {
-    let image = parse(subject, file)?;
-    let table = image.section_table();
-    if table.len() > MAX_SECTIONS {
-        return Err(invalid(subject, format!("it has {} sections", table.len())));
-    }
-    table
-        .iter()
-        .map(|header| section(subject, file, header))
-        .collect()
+    let headers = Headers::parse(subject, file, file.len() as u64)?;
+    let section = |place: &Place<'a>| {
+        // Checked against the file's size when the headers were read.
+        let start = place.offset as usize;
+        let data = &file[start..start + place.length];
+        Section {
+            name: place.name,
+            address: place.address,
+            data,
+        }
+    };
+    Ok(headers.places.iter().map(section).collect())
 }
 
-fn section<'a>(
+/// Where a section lies in the file.
+#[derive(Debug)]
+struct Place<'a> {
+    name: &'a str,
+    address: u32,
+    offset: u64,
+    /// Bytes that it has both in the file and in memory.
+    length: usize,
+}
+
+/// What stands before the sections.
+#[derive(Debug)]
+struct Headers<'a> {
+    machine: u16,
+    places: Vec<Place<'a>>,
+}
+
+impl<'a> Headers<'a> {
+    /// Reads them from the beginning of a file of `size` bytes.
+    fn parse(subject: &str, start: &'a [u8], size: u64) -> Result<Self, Failure> {
+        let no_pe =
+            |error: object::Error| invalid(subject, format!("it is no 64-bit PE file ({error})"));
+        let mut offset = pe::ImageDosHeader::parse(start)
+            .map_err(no_pe)?
+            .nt_headers_offset()
+            .into();
+        let (nt, _) = pe::ImageNtHeaders64::parse(start, &mut offset).map_err(no_pe)?;
+        let table = nt.sections(start, offset).map_err(no_pe)?;
+        if table.len() > MAX_SECTIONS {
+            return Err(invalid(subject, format!("it has {} sections", table.len())));
+        }
+        let place = |header: &'a pe::ImageSectionHeader| place(subject, header, size);
+        Ok(Self {
+            machine: nt.file_header.machine.get(LE).0,
+            places: table.iter().map(place).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Exactly one section of a name: with two, the loader and we might not mean the same.
+    fn one(&self, subject: &str, name: &str) -> Result<&Place<'a>, Failure> {
+        let mut found = self.places.iter().filter(|place| place.name == name);
+        match (found.next(), found.next()) {
+            (Some(place), None) => Ok(place),
+            (None, _) => Err(invalid(subject, format!("it has no section {name}"))),
+            (Some(_), Some(_)) => Err(invalid(subject, format!("it has two sections {name}"))),
+        }
+    }
+}
+
+fn place<'a>(
     subject: &str,
-    file: &'a [u8],
     header: &'a pe::ImageSectionHeader,
-) -> Result<Section<'a>, Failure> {
-    let name = header.raw_name();
-    let name = core::str::from_utf8(name)
+    size: u64,
+) -> Result<Place<'a>, Failure> {
+    let name = core::str::from_utf8(header.raw_name())
         .map_err(|_| invalid(subject, "a section's name is no text".to_string()))?;
     let (stored, memory) = (header.size_of_raw_data.get(LE), header.virtual_size.get(LE));
+    // A section that has no bytes in the file points nowhere.
+    let offset = match stored {
+        0 => 0,
+        _ => u64::from(header.pointer_to_raw_data.get(LE)),
+    };
     // A section that is larger in memory than in the file is filled with zeros; none that we read
     // is, and a UKI whose stored size runs past the file's end has been cut.
-    let data = match stored {
-        0 => &[][..],
-        _ => header
-            .pe_data(file)
-            .map_err(|_| invalid(subject, format!("section {name} runs past the file's end")))?,
-    };
-    let data = data.get(..memory as usize).unwrap_or(data);
-    Ok(Section {
+    if offset + u64::from(stored) > size {
+        return Err(invalid(
+            subject,
+            format!("section {name} runs past the file's end"),
+        ));
+    }
+    Ok(Place {
         name,
         address: header.virtual_address.get(LE),
-        data,
+        offset,
+        length: stored.min(memory) as usize,
     })
-}
-
-fn parse<'a>(subject: &str, file: &'a [u8]) -> Result<PeFile64<'a>, Failure> {
-    PeFile64::parse(file)
-        .map_err(|error| invalid(subject, format!("it is no 64-bit PE file ({error})")))
 }
 
 /// Reads a UKI.
@@ -138,15 +194,42 @@ fn parse<'a>(subject: &str, file: &'a [u8]) -> Result<PeFile64<'a>, Failure> {
 /// `os-release`, or has one of them twice; `uki-root-hash-missing` if the command line does not
 /// carry exactly one root hash.
 pub fn read_uki(subject: &str, file: &[u8]) -> Result<UkiInfo, Failure> {
-    let machine = machine(subject, file)?;
-    let all = sections(subject, file)?;
-    let cmdline = text(subject, one(subject, &all, ".cmdline")?, MAX_CMDLINE)?;
-    let os_release = text(subject, one(subject, &all, ".osrel")?, MAX_OSREL)?;
-    if one(subject, &all, ".linux")?.data.is_empty() {
+    read_uki_from(subject, &file)
+}
+
+/// Reads a UKI of any size without holding more of it than its headers and its few texts.
+///
+/// # Errors
+/// As [`read_uki`]; `file-io` where the file cannot be read.
+pub fn read_uki_from(subject: &str, file: &dyn ReadAt) -> Result<UkiInfo, Failure> {
+    let unreadable = |fault: Fault| Failure::new(Code::FileIo, subject, fault.to_string());
+    let size = file.len().map_err(unreadable)?;
+    let read = |offset: u64, length: usize| {
+        let mut bytes = alloc::vec![0; length];
+        file.read_at(offset, &mut bytes)
+            .map_err(unreadable)
+            .map(|()| bytes)
+    };
+    let start = read(0, HEADERS.min(usize::try_from(size).unwrap_or(HEADERS)))?;
+    let headers = Headers::parse(subject, &start, size)?;
+    let text = |name: &str, most: usize| {
+        let place = headers.one(subject, name)?;
+        if place.length > most {
+            return Err(invalid(
+                subject,
+                format!("section {name} is longer than {most} bytes"),
+            ));
+        }
+        plain_text(subject, name, &read(place.offset, place.length)?)
+    };
+    let machine = machine(subject, headers.machine)?;
+    let cmdline = text(".cmdline", MAX_CMDLINE)?;
+    let os_release = text(".osrel", MAX_OSREL)?;
+    if headers.one(subject, ".linux")?.length == 0 {
         return Err(invalid(subject, "its kernel is empty".to_string()));
     }
-    let uname = match all.iter().any(|section| section.name == ".uname") {
-        true => Some(text(subject, one(subject, &all, ".uname")?, MAX_UNAME)?),
+    let uname = match headers.places.iter().any(|place| place.name == ".uname") {
+        true => Some(text(".uname", MAX_UNAME)?),
         false => None,
     };
     Ok(UkiInfo {
@@ -158,38 +241,15 @@ pub fn read_uki(subject: &str, file: &[u8]) -> Result<UkiInfo, Failure> {
     })
 }
 
-fn machine(subject: &str, file: &[u8]) -> Result<Machine, Failure> {
-    let number = parse(subject, file)?
-        .nt_headers()
-        .file_header
-        .machine
-        .get(LE)
-        .0;
+fn machine(subject: &str, number: u16) -> Result<Machine, Failure> {
     [Machine::X86_64, Machine::Arm64]
         .into_iter()
         .find(|machine| machine.pe_number() == number)
         .ok_or_else(|| invalid(subject, format!("it is for machine {number:#06x}")))
 }
 
-/// Exactly one section of a name: with two, the loader and we might not mean the same.
-fn one<'a>(subject: &str, all: &'a [Section<'a>], name: &str) -> Result<&'a Section<'a>, Failure> {
-    let mut found = all.iter().filter(|section| section.name == name);
-    match (found.next(), found.next()) {
-        (Some(section), None) => Ok(section),
-        (None, _) => Err(invalid(subject, format!("it has no section {name}"))),
-        (Some(_), Some(_)) => Err(invalid(subject, format!("it has two sections {name}"))),
-    }
-}
-
-fn text(subject: &str, section: &Section<'_>, most: usize) -> Result<String, Failure> {
-    let name = section.name;
-    if section.data.len() > most {
-        return Err(invalid(
-            subject,
-            format!("section {name} is longer than {most} bytes"),
-        ));
-    }
-    let text = core::str::from_utf8(section.data)
+fn plain_text(subject: &str, name: &str, bytes: &[u8]) -> Result<String, Failure> {
+    let text = core::str::from_utf8(bytes)
         .map_err(|_| invalid(subject, format!("section {name} is no text")))?;
     let text = text.trim_end_matches(['\0', '\n']);
     if text.contains('\0') {

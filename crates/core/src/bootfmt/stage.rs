@@ -23,6 +23,7 @@ use twinroot_trust::digest::Digest;
 
 use super::twin;
 pub use super::twin::{COPY, FILE, Write};
+use crate::layout::Guid;
 
 /// Its place on the ESP.
 pub const PATH: &str = "twinroot/stage";
@@ -53,9 +54,7 @@ pub enum Stage {
     State = 6,
     /// Control went to the system's own service manager.
     SwitchRoot = 7,
-    /// Services are being started.
-    Userspace = 8,
-    /// The agent runs.
+    /// The agent runs. (8 is left for a stage of the system's own start.)
     Agent = 9,
     /// Health was seen.
     Healthy = 10,
@@ -63,7 +62,7 @@ pub enum Stage {
 
 impl Stage {
     /// Every stage, in order.
-    pub const ALL: [Stage; 10] = [
+    pub const ALL: [Stage; 9] = [
         Stage::Kernel,
         Stage::Modules,
         Stage::Disk,
@@ -71,7 +70,6 @@ impl Stage {
         Stage::Root,
         Stage::State,
         Stage::SwitchRoot,
-        Stage::Userspace,
         Stage::Agent,
         Stage::Healthy,
     ];
@@ -87,7 +85,6 @@ impl Stage {
             Stage::Root => "root",
             Stage::State => "state",
             Stage::SwitchRoot => "switch-root",
-            Stage::Userspace => "userspace",
             Stage::Agent => "agent",
             Stage::Healthy => "healthy",
         }
@@ -141,6 +138,12 @@ impl StageRecord {
         twin::next(file, MAGIC, bytes)
     }
 
+    /// Every mark, the newest first.
+    #[must_use]
+    pub fn marks(&self) -> &[Mark] {
+        &self.marks
+    }
+
     /// The mark of a root.
     #[must_use]
     pub fn of(&self, root: &Digest) -> Option<&Mark> {
@@ -173,6 +176,14 @@ impl StageRecord {
         self.marks.truncate(2);
         self
     }
+}
+
+/// The kernel's id of a boot, from its text form; zeros where that is none.
+#[must_use]
+pub fn boot_id(text: &str) -> [u8; 16] {
+    text.trim()
+        .parse::<Guid>()
+        .map_or([0; 16], |id| *id.as_bytes())
 }
 
 /// The longest beginning that fits and ends between two characters.

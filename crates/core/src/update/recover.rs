@@ -286,13 +286,18 @@ fn did_not_come_up(
     release: &SavedRelease,
 ) -> Failure {
     let tries = entry.and_then(|e| e.tries).map_or(0, |t| t.done);
+    let mut cause = alloc::format!(
+        "it was started {tries} times without being blessed, and {} runs again",
+        ctx.facts.system().version
+    );
+    if let Some(remains) = ctx.facts.remains_of(&release.root_hash) {
+        cause.push_str("; ");
+        cause.push_str(&remains.sentence());
+    }
     Failure::new(
         Code::TrialFailed,
         alloc::format!("trial of {}", release.version),
-        alloc::format!(
-            "it was started {tries} times without being blessed, and {} runs again",
-            ctx.facts.system().version
-        ),
+        cause,
     )
 }
 

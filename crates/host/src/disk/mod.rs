@@ -52,16 +52,21 @@ impl GptDisk {
         table::place(&table::find(&self.path, &self.layout)?, slot, part)
     }
 
-    /// Opens a part of a slot for reading.
+    /// Opens a part of a slot for reading, on a block device through the partition's own device: the
+    /// whole disk's has a cache of its own, in which a part that was written through its partition
+    /// may still be what it was.
     fn window(&self, slot: SlotName, part: Part) -> Outcome<Window> {
         let place = self.place(slot, part)?;
-        let file = device::open(&self.path, false, false)?;
-        Ok(Window::new(
-            self.named(slot, part),
-            file,
-            place.start,
-            place.size,
-        ))
+        let (path, start) = match device::kind(&self.path)? {
+            Kind::File => (self.path.clone(), place.start),
+            Kind::Block(disk) => {
+                let sys = self.kernel.join("sys");
+                let partition = device::partition(&sys, &disk, place.start, place.size)?;
+                (partition.node, 0)
+            }
+        };
+        let file = device::open(&path, false, false)?;
+        Ok(Window::new(self.named(slot, part), file, start, place.size))
     }
 
     fn named(&self, slot: SlotName, part: Part) -> PathBuf {

@@ -1,7 +1,8 @@
 //! One partition, as a window into a file or a device: reads and writes that cannot leave it.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -22,6 +23,8 @@ pub struct Window {
     pub(super) start: u64,
     /// Bytes.
     pub(super) size: u64,
+    /// The file is a block device.
+    block: bool,
     /// A flush has failed. The kernel reports that once and drops the pages, so that a second flush
     /// would succeed over lost data; this window never claims so.
     pub(super) poisoned: AtomicBool,
@@ -29,8 +32,10 @@ pub struct Window {
 
 impl Window {
     pub(super) fn new(name: PathBuf, file: File, start: u64, size: u64) -> Self {
+        let kind = file.metadata().map(|meta| meta.file_type());
         Self {
             name,
+            block: kind.is_ok_and(|kind| kind.is_block_device()),
             file,
             start,
             size,
@@ -54,6 +59,10 @@ impl Window {
     /// that are dirty stay.
     pub(super) fn forget(&self) -> Result<(), Fault> {
         let failed = |error: std::io::Error| self.fault(Code::DiskIo, "drop the cache", &error);
+        if self.block {
+            // The advice below is one that the kernel may pass over; this is an order.
+            return flush_buffers(&self.file).map_err(|errno| failed(errno.into()));
+        }
         let off_t = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         posix_fadvise(
             &self.file,
@@ -63,6 +72,14 @@ impl Window {
         )
         .map_err(|errno| failed(errno.into()))
     }
+}
+
+/// `BLKFLSBUF`: writes out and forgets every buffer of a block device.
+#[expect(unsafe_code, reason = "the kernel takes this by ioctl only")]
+fn flush_buffers(device: &File) -> nix::Result<()> {
+    nix::ioctl_none!(blkflsbuf, 0x12, 97);
+    // SAFETY: the request has no argument.
+    unsafe { blkflsbuf(device.as_raw_fd()) }.map(drop)
 }
 
 impl ReadAt for Window {

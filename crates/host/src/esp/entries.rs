@@ -7,13 +7,16 @@ use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Mutex;
 
+use sha2::{Digest as _, Sha256};
 use twinroot_core::bootfmt::entry::EntryName;
 use twinroot_core::bootfmt::loader::{LoaderEntry, LoaderState, menu};
 use twinroot_core::bootfmt::pe::{self, UkiInfo};
 use twinroot_core::error::{Code, Failure};
+use twinroot_payload::io::{Fault, ReadAt};
 use twinroot_ports::Outcome;
 use twinroot_trust::digest::Digest;
 
+use super::staged::Image;
 use super::volume::{Volume, esp_failure};
 
 /// Where systemd-boot looks for UKIs (Boot Loader Specification, type 2).
@@ -21,6 +24,9 @@ pub const FOLDER: &str = "EFI/Linux";
 
 /// A UKI that is larger is not read: the largest known are about 150 MB with all firmware inside.
 const LARGEST: u64 = 512 * 1024 * 1024;
+
+/// How much is read at once.
+const PIECE: usize = 256 * 1024;
 
 /// One whole entry of ours.
 #[derive(Debug, Clone)]
@@ -128,12 +134,30 @@ impl Reader {
 /// # Errors
 /// What the operating system says of a file that cannot be read.
 pub fn read_uki(volume: &Volume, name: &str) -> Outcome<Option<(Digest, UkiInfo)>> {
-    let bytes = volume
-        .read_small(name, LARGEST)?
+    let image = Image::open(volume, name)?
         .ok_or_else(|| Failure::new(Code::EntryMissing, name, "has gone while it was looked at"))?;
-    Ok(pe::read_uki(name, &bytes)
-        .ok()
-        .map(|info| (Digest::of(&bytes), info)))
+    let path = volume.path(name);
+    let failed =
+        |fault: Fault| Failure::new(Code::FileIo, path.display().to_string(), fault.message);
+    let size = image.len().map_err(failed)?;
+    if size > LARGEST {
+        return Ok(None);
+    }
+    let info = match pe::read_uki_from(name, &image) {
+        Err(failure) if failure.code == Code::FileIo => return Err(failure),
+        Err(_) => return Ok(None),
+        Ok(info) => info,
+    };
+    let mut hash = Sha256::new();
+    let mut piece = vec![0; PIECE];
+    let mut offset = 0;
+    while offset < size {
+        let left = usize::try_from(size - offset).unwrap_or(PIECE).min(PIECE);
+        image.read_at(offset, &mut piece[..left]).map_err(failed)?;
+        hash.update(&piece[..left]);
+        offset += left as u64;
+    }
+    Ok(Some((Digest::from_bytes(hash.finalize().into()), info)))
 }
 
 /// What the loader reads of an entry.

@@ -7,14 +7,19 @@
 pub mod attempts;
 mod counting;
 pub mod entries;
+mod remains;
+pub mod stage;
 mod staged;
+mod twin;
 pub mod vars;
 mod volume;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use twinroot_core::bootfmt::attempt::Allowed;
 use twinroot_core::bootfmt::entry::EntryName;
+use twinroot_core::bootfmt::stage::Stage;
 use twinroot_core::error::{Code, Failure};
 use twinroot_core::facts::{EntryObserved, LoaderObserved};
 use twinroot_payload::io::ReadAt;
@@ -40,6 +45,8 @@ pub struct SdBoot {
     notes: Arc<dyn Store>,
     system: Arc<dyn System>,
     reader: Reader,
+    /// Where kernel logs of starts that died may be.
+    logs: Vec<PathBuf>,
 }
 
 impl SdBoot {
@@ -58,7 +65,15 @@ impl SdBoot {
             notes,
             system,
             reader: Reader::default(),
+            logs: Vec::new(),
         }
+    }
+
+    /// The same on this host, whose firmware may have kept the logs of starts that died.
+    #[must_use]
+    pub fn with_kept_logs(mut self) -> Self {
+        self.logs = remains::LOGS.map(PathBuf::from).to_vec();
+        self
     }
 
     fn list(&self) -> Outcome<Listing> {
@@ -229,6 +244,7 @@ impl Bootloader for SdBoot {
             free: self.volume.free()?,
             starts_without_health: u32::from(record.starts_of(&running)),
             abandoned: record.abandoned(),
+            remains: remains::find(&self.volume, &running, &self.logs),
         })
     }
 
@@ -335,7 +351,8 @@ impl Bootloader for SdBoot {
     /// to the other entry, if that is blessed. Entries of denied and revoked releases are removed
     /// from the ESP, and removing one takes the permission back.
     fn clear_attempts(&self) -> Outcome<()> {
-        let running = self.system.observe()?.root_hash;
+        let system = self.system.observe()?;
+        let running = system.root_hash;
         let other = self
             .list()?
             .entries
@@ -349,7 +366,8 @@ impl Bootloader for SdBoot {
             root: entry.info.root_hash,
             entry: entry.name,
         });
-        attempts::write(&self.volume, &record.healthy(&running).allowing(allowed))
+        attempts::write(&self.volume, &record.healthy(&running).allowing(allowed))?;
+        stage::reached(&self.volume, &system, Stage::Healthy)
     }
 
     /// A staged image stays while there is an entry of the same digest: a torn rename leaves both

@@ -4,7 +4,7 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use twinroot_trust::time::Seconds;
 
-use super::units::{FilesUnits, NoUnits};
+use super::units::FilesUnits;
 use super::*;
 
 fn sh(script: &str, timeout: Duration) -> Answer {
@@ -12,6 +12,11 @@ fn sh(script: &str, timeout: Duration) -> Answer {
 }
 
 const PATIENT: Duration = Duration::from_secs(20);
+
+/// A machine whose service manager does not answer.
+fn no_manager() -> FilesUnits {
+    FilesUnits::new(std::path::Path::new("/nowhere/units.json"))
+}
 
 #[test]
 fn a_program_is_judged_by_how_it_ends() {
@@ -136,7 +141,7 @@ fn units_pass_only_when_active() {
     assert_eq!(units.state("a.service").0, Ended::FailedForGood);
     assert_eq!(units.state("b.service").0, Ended::Failed);
     assert_eq!(units.state("none.service").0, Ended::Failed);
-    assert_eq!(NoUnits.state("kubelet.service").0, Ended::NotRun);
+    assert_eq!(no_manager().state("kubelet.service").0, Ended::NotRun);
 }
 
 #[test]
@@ -159,7 +164,7 @@ fn a_later_folder_replaces_a_check_of_the_image_and_a_dangling_one_is_refused() 
     define(&etc, "20-b", "other");
     let runner = Runner::new(
         vec![image, etc.clone(), home.path().join("none")],
-        Box::new(NoUnits),
+        Box::new(no_manager()),
     );
     let checks = runner.local_checks().unwrap();
     let units: Vec<&Kind> = checks.iter().map(|check| &check.kind).collect();

@@ -25,7 +25,7 @@ use super::settings;
 use crate::clock::FilesClock;
 use crate::disk::GptDisk;
 use crate::disk::table;
-use crate::esp::{SdBoot, Volume, attempts, vars};
+use crate::esp::{SdBoot, Volume, attempts, stage, vars};
 use crate::fetch::Mirrors;
 use crate::gate::FileGate;
 use crate::health::Runner;
@@ -332,6 +332,7 @@ pub fn provision(dir: &Path, new: &New<'_>) -> Outcome<()> {
     let store = Arc::new(FileStore::open(&home.path("state"))?);
     new.first.write_entry(&home.loader(store)?)?;
     attempts::prepare(&home.volume()?)?;
+    stage::prepare(&home.volume()?)?;
     // Last: only now is it a machine.
     let bytes = serde_json::to_vec_pretty(&home.description)
         .map_err(|error| Failure::new(Code::Internal, "machine.json", error.to_string()))?;

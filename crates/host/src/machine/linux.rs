@@ -1,28 +1,31 @@
 //! This machine: the ports of a real host. Anything that a host of ours has and this one lacks is
 //! refused by name, so that the program is never half at home.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nix::sys::stat::{major, minor};
+use twinroot_core::bootfmt::stage::Stage;
 use twinroot_core::config::{Layer, Origins, Settings};
 use twinroot_core::error::{Code, Failure};
 use twinroot_core::layout::{Architecture, Holds, Layout};
 use twinroot_core::slot::{Part, SlotName};
-use twinroot_ports::{Outcome, Ports};
+use twinroot_ports::{Outcome, Ports, System};
+use twinroot_trust::digest::Digest;
 
-use super::settings;
+use super::{boot_disk, settings};
 use crate::clock::SystemClock;
 use crate::disk::GptDisk;
-use crate::esp::{SdBoot, Volume, vars::EfivarFs};
+use crate::esp::{SdBoot, Volume, stage, vars::EfivarFs};
 use crate::fetch::Mirrors;
 use crate::gate::FileGate;
 use crate::health::Runner;
-use crate::health::units::NoUnits;
+use crate::health::units::SystemdUnits;
 use crate::power::LinuxPower;
 use crate::store::{FileStore, Lock};
 use crate::system::LinuxSystem;
-use crate::system::linux::SlotOfDevice;
+use crate::system::linux::Devices;
+use crate::system::mapper;
 
 /// Records of a node (DESIGN section 14).
 const STATE: &str = "/var/lib/twinroot";
@@ -30,6 +33,8 @@ const STATE: &str = "/var/lib/twinroot";
 const ESP: &str = "/efi";
 /// Variables of the firmware.
 const VARIABLES: &str = "/sys/firmware/efi/efivars";
+/// What holds for this boot only.
+const RUN: &str = "/run/twinroot";
 /// Configuration of the image, which is under dm-verity.
 const IMAGE: &str = "/usr/lib/twinroot";
 /// The trust anchor of the image.
@@ -60,7 +65,27 @@ impl LinuxMachine {
     pub fn open() -> Outcome<Self> {
         let store = Arc::new(FileStore::open(Path::new(STATE))?);
         let lock = Lock::acquire(&Path::new(STATE).join("lock"))?;
-        Self::assemble(store, Some(lock))
+        let machine = Self::assemble(store, Some(lock))?;
+        machine.say_that_it_acts();
+        Ok(machine)
+    }
+
+    /// Leaves the stage mark, and the file that ends `twinroot-deadline.service`'s concern. Neither
+    /// is worth a refusal: a node with a read-only ESP must still come up and say so.
+    fn say_that_it_acts(&self) {
+        let volume = Volume::open(Path::new(ESP), None);
+        let marked = self
+            .system
+            .observe()
+            .and_then(|system| stage::reached(&volume?, &system, Stage::Agent));
+        if let Err(failure) = marked {
+            tracing::warn!(%failure, "the stage mark stays as it is");
+        }
+        let made =
+            std::fs::create_dir_all(RUN).and_then(|()| File::create(Path::new(RUN).join("agent")));
+        if let Err(error) = made {
+            tracing::warn!(%error, "the deadline unit will not know of the agent");
+        }
     }
 
     /// Opens it to look only.
@@ -87,7 +112,7 @@ impl LinuxMachine {
         let folder = |parent: &str, name: &str| PathBuf::from(parent).join(name);
         let (image, run, etc) = (
             folder(IMAGE, "config.d"),
-            folder("/run/twinroot", "config.d"),
+            folder(RUN, "config.d"),
             folder("/etc/twinroot", "config.d"),
         );
         let (settings, origins) = settings::load(&[
@@ -95,27 +120,28 @@ impl LinuxMachine {
             (Layer::Run, &run),
             (Layer::Etc, &etc),
         ])?;
+        let variables = Box::new(EfivarFs::new(Path::new(VARIABLES)));
+        let found = boot_disk::find(Path::new(ESP), &*variables)?;
         let volume = Volume::open(Path::new(ESP), None)?;
-        let disk_path = disk_of_esp(Path::new(ESP))?;
-        let slots = Arc::new(KernelSlots {
+        let disk_path = found.disk;
+        let devices = Arc::new(KernelDevices {
             disk: disk_path.clone(),
         });
-        let system = Arc::new(LinuxSystem::new(Path::new("/"), slots));
-        let variables = Box::new(EfivarFs::new(Path::new(VARIABLES)));
+        let system = Arc::new(LinuxSystem::new(Path::new("/"), devices));
         Ok(Self {
             clock: SystemClock,
             disk: GptDisk::new(&disk_path, layout(), system.clone()),
-            loader: SdBoot::new(volume, variables, store.clone(), system.clone()),
+            loader: SdBoot::new(volume, variables, store.clone(), system.clone()).with_kept_logs(),
             fetch: settings::source(&settings)?,
             health: Runner::new(
                 vec![
                     folder(IMAGE, "health.d"),
                     folder("/etc/twinroot", "health.d"),
                 ],
-                Box::new(NoUnits),
+                Box::new(SystemdUnits),
             ),
             gate: FileGate::new(
-                Path::new("/run/twinroot/gate.d"),
+                &folder(RUN, "gate.d"),
                 Some(PathBuf::from(&settings.reboot.gate_file)),
             ),
             power: LinuxPower,
@@ -186,43 +212,26 @@ fn layout() -> Layout {
     Layout::twinroot(Holds::Root, architecture)
 }
 
-/// The disk that the ESP is a partition of: the one that the machine was booted from. No other disk
-/// is ever looked at.
-fn disk_of_esp(esp: &Path) -> Outcome<PathBuf> {
-    let unknown = |cause: String| Failure::new(Code::EspMissing, esp.display().to_string(), cause);
-    let device = nix::sys::stat::stat(esp)
-        .map_err(|errno| unknown(errno.to_string()))?
-        .st_dev;
-    let sysfs = PathBuf::from(format!(
-        "/sys/dev/block/{}:{}",
-        major(device),
-        minor(device)
-    ));
-    if !sysfs.join("partition").exists() {
-        return Err(unknown(String::from(
-            "is not a mounted partition of a disk",
-        )));
-    }
-    let partition = sysfs
-        .canonicalize()
-        .map_err(|error| unknown(error.to_string()))?;
-    let disk = partition.parent().and_then(Path::file_name);
-    disk.map(|name| Path::new("/dev").join(name))
-        .ok_or_else(|| unknown(String::from("has no disk")))
-}
-
-/// Which slot a device is, by the kernel's own list of the disk's partitions.
+/// What the kernel says of the disk that was booted and of its mappings.
 #[derive(Debug)]
-struct KernelSlots {
+struct KernelDevices {
     disk: PathBuf,
 }
 
-impl SlotOfDevice for KernelSlots {
+impl Devices for KernelDevices {
     fn slot_of(&self, device: &str) -> Option<SlotName> {
         let of = |slot: &SlotName| {
             crate::disk::device_number(&self.disk, &layout(), *slot, Part::Data)
                 .is_ok_and(|number| number == device)
         };
         SlotName::BOTH.into_iter().find(of)
+    }
+
+    fn enforced(&self, name: &str) -> Outcome<Digest> {
+        let target = mapper::table_of(name)?;
+        target.verity_root().map(|(root, _)| root).ok_or_else(|| {
+            let cause = format!("is a {} mapping, not dm-verity", target.kind);
+            Failure::new(Code::BootedSlotUnknown, format!("mapping {name}"), cause)
+        })
     }
 }

@@ -1,6 +1,7 @@
 //! All ports of one machine, owned together: a machine in files, or this one.
 
 pub mod boot;
+mod boot_disk;
 pub mod files;
 pub mod linux;
 mod settings;

@@ -2,7 +2,7 @@
 //!
 //! Two sources must agree before a slot counts as booted: the command line names the root hash (it
 //! is part of the signed UKI), and the block device that `/` is mounted from must be a dm-verity
-//! mapping over partitions of a slot whose hash tree claims that hash.
+//! mapping that enforces that hash over a partition of a slot.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,30 +12,37 @@ use twinroot_core::error::{Code, Failure};
 use twinroot_core::facts::SystemObserved;
 use twinroot_core::slot::SlotName;
 use twinroot_ports::{Outcome, System};
+use twinroot_trust::digest::Digest;
 use twinroot_trust::time::UnixTime;
 
 use super::cpu;
 
-/// Says which slot a partition's data belongs to, by its device number `major:minor`.
-pub trait SlotOfDevice: std::fmt::Debug + Send + Sync {
-    /// The slot whose data partition has that number.
+/// What the kernel says of devices.
+pub trait Devices: std::fmt::Debug + Send + Sync {
+    /// The slot whose data partition has the number `major:minor`.
     fn slot_of(&self, device: &str) -> Option<SlotName>;
+
+    /// The root hash that dm-verity enforces for the mapping `name`.
+    ///
+    /// # Errors
+    /// `booted-slot-unknown` where that is no dm-verity mapping.
+    fn enforced(&self, name: &str) -> Outcome<Digest>;
 }
 
 /// The running kernel and image.
 #[derive(Debug)]
 pub struct LinuxSystem {
     root: PathBuf,
-    slots: Arc<dyn SlotOfDevice>,
+    devices: Arc<dyn Devices>,
 }
 
 impl LinuxSystem {
     /// Reads below `root`, which is `/` on a real machine.
     #[must_use]
-    pub fn new(root: &Path, slots: Arc<dyn SlotOfDevice>) -> Self {
+    pub fn new(root: &Path, devices: Arc<dyn Devices>) -> Self {
         Self {
             root: root.to_owned(),
-            slots,
+            devices,
         }
     }
 
@@ -52,8 +59,9 @@ impl LinuxSystem {
             })
     }
 
-    /// The slot under the dm-verity mapping that `/` is mounted from.
-    fn booted_slot(&self) -> Outcome<SlotName> {
+    /// The slot under the dm-verity mapping that `/` is mounted from, and the root hash that is
+    /// enforced there.
+    fn booted_slot(&self) -> Outcome<(SlotName, Digest)> {
         let unknown =
             |cause: String| Failure::new(Code::BootedSlotUnknown, "root file system", cause);
         let mounts = self.text("proc/self/mountinfo")?;
@@ -69,10 +77,13 @@ impl LinuxSystem {
         let mut found: Vec<SlotName> = Vec::new();
         for slave in listed.flatten() {
             let number = std::fs::read_to_string(slave.path().join("dev")).unwrap_or_default();
-            found.extend(self.slots.slot_of(number.trim()));
+            found.extend(self.devices.slot_of(number.trim()));
         }
         match found.as_slice() {
-            [slot] => Ok(*slot),
+            [slot] => {
+                let name = self.text(&format!("{block}/dm/name"))?;
+                Ok((*slot, self.devices.enforced(&name)?))
+            }
             _ => Err(unknown(format!(
                 "dm-verity runs over {} slots of this disk",
                 found.len()
@@ -92,12 +103,17 @@ impl System for LinuxSystem {
         };
         let boot_id = self.text("proc/sys/kernel/random/boot_id")?;
         let cpuinfo = self.text("proc/cpuinfo")?;
-        describe(
-            &os_release,
-            root_hash("/proc/cmdline", &cmdline)?,
-            self.booted_slot()?,
-        )
-        .map(|facts| SystemObserved {
+        let signed = root_hash("/proc/cmdline", &cmdline)?;
+        let (slot, enforced) = self.booted_slot()?;
+        if signed != enforced {
+            let cause = format!("dm-verity enforces {enforced}, the command line names {signed}");
+            return Err(Failure::new(
+                Code::BootFactsContradict,
+                "root file system",
+                cause,
+            ));
+        }
+        describe(&os_release, signed, slot).map(|facts| SystemObserved {
             boot_id,
             cpu: cpu::level(&cpuinfo).into(),
             firmware: firmware.into(),
@@ -113,7 +129,7 @@ impl System for LinuxSystem {
 /// `boot-facts-contradict` where the version is missing or is none: nothing can be compared then.
 pub(crate) fn describe(
     os_release: &OsRelease,
-    root_hash: twinroot_trust::digest::Digest,
+    root_hash: Digest,
     slot: SlotName,
 ) -> Outcome<SystemObserved> {
     let wrong = |cause: String| {

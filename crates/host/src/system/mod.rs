@@ -3,6 +3,7 @@
 pub(crate) mod cpu;
 pub mod files;
 pub mod linux;
+pub(crate) mod mapper;
 
 pub use files::{BootFacts, FilesSystem};
 pub use linux::LinuxSystem;

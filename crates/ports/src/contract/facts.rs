@@ -31,6 +31,7 @@ pub fn facts_running(slot: SlotName, root_hash: Digest) -> Facts {
             free: 0,
             starts_without_health: 0,
             abandoned: None,
+            remains: Vec::new(),
         },
     };
     Facts::establish(observed).expect("a slot that claims nothing contradicts nothing")

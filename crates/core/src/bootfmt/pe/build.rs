@@ -7,8 +7,9 @@ use alloc::vec::Vec;
 
 use object::LittleEndian as LE;
 use object::pe;
+use object::read::pe::PeFile64;
 
-use super::{Failure, MAX_SECTIONS, Machine, invalid, parse, sections};
+use super::{Failure, MAX_SECTIONS, Machine, invalid, sections};
 
 /// Sections start on a page: the stub hands them to the kernel in place, and the kernel wants its
 /// own image and the initramfs page-aligned.
@@ -85,7 +86,8 @@ struct Layout {
 
 impl Layout {
     fn of(subject: &str, file: &[u8], machine: Machine) -> Result<Self, Failure> {
-        let image = parse(subject, file)?;
+        let image: PeFile64<'_> = PeFile64::parse(file)
+            .map_err(|error| invalid(subject, format!("it is no 64-bit PE file ({error})")))?;
         let headers = image.nt_headers();
         let number = headers.file_header.machine.get(LE).0;
         if number != machine.pe_number() {

@@ -5,7 +5,7 @@ use super::*;
 #[derive(Debug)]
 struct Slots;
 
-impl SlotOfDevice for Slots {
+impl Devices for Slots {
     fn slot_of(&self, device: &str) -> Option<SlotName> {
         match device {
             "8:2" => Some(SlotName::A),
@@ -13,9 +13,16 @@ impl SlotOfDevice for Slots {
             _ => None,
         }
     }
+
+    fn enforced(&self, name: &str) -> Outcome<Digest> {
+        let hash = if name == "root" { HASH } else { OTHER };
+        Ok(hash.parse().unwrap())
+    }
 }
 
 const HASH: &str = "4f1d6a5d3d1c7d0bbd0f0b6a0a2e8f7c4f1d6a5d3d1c7d0bbd0f0b6a0a2e8f7c";
+
+const OTHER: &str = "0000000000000000000000000000000000000000000000000000000000000001";
 
 /// A machine's `/proc` and `/sys`, as far as they are read.
 fn machine(changes: &[(&str, &str)]) -> (tempfile::TempDir, LinuxSystem) {
@@ -38,6 +45,7 @@ fn machine(changes: &[(&str, &str)]) -> (tempfile::TempDir, LinuxSystem) {
             "IMAGE_ID=container-host\nIMAGE_VERSION=2026.11.2\nTWINROOT_FLOOR=2026.8.0\nTWINROOT_BUILT=1700000000\n",
         ),
         ("sys/dev/block/254:0/dm/uuid", "CRYPT-VERITY-0123-root\n"),
+        ("sys/dev/block/254:0/dm/name", "root\n"),
         ("sys/dev/block/254:0/slaves/sda4/dev", "8:4\n"),
         ("sys/dev/block/254:0/slaves/sda5/dev", "8:5\n"),
     ];
@@ -89,6 +97,9 @@ fn where_the_kernel_does_not_say_it_clearly_no_slot_counts_as_booted() {
             "{changes:?}"
         );
     }
+    let (_home, system) = machine(&[("sys/dev/block/254:0/dm/name", "usr\n")]);
+    let contradicts = system.observe().unwrap_err();
+    assert_eq!(contradicts.code, Code::BootFactsContradict, "{contradicts}");
     let two = format!("roothash={HASH} roothash={HASH}");
     let (_home, system) = machine(&[("proc/cmdline", &two)]);
     assert_eq!(system.observe().unwrap_err().code, Code::UkiRootHashMissing);

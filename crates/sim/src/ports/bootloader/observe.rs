@@ -71,6 +71,8 @@ impl Machine {
             free: self.esp.free(),
             starts_without_health: running.map_or(0, |r| attempts.starts_of(&r.root).into()),
             abandoned: attempts.abandoned(),
+            // The model's starts leave no words behind.
+            remains: Vec::new(),
         }
     }
 

@@ -1,0 +1,127 @@
+//! What a start that died has left: its stage mark on the ESP, and the end of its kernel log where
+//! the firmware kept that over the restart (efi-pstore).
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use twinroot_core::bootfmt::stage::Stage;
+use twinroot_core::facts::Remains;
+use twinroot_trust::digest::Digest;
+
+use super::Volume;
+use super::stage;
+
+/// How much of a kernel log is looked at: what the kernel keeps of one by default (`kmsg_bytes`), with
+/// some to spare.
+const LOG: usize = 16 * 1024;
+/// How much of it is kept.
+const KEPT: usize = 4 * 1024;
+
+/// Where the kernel shows the logs that were kept, and where systemd-pstore(8) moves them.
+pub(super) const LOGS: [&str; 2] = ["/sys/fs/pstore", "/var/lib/systemd/pstore"];
+
+/// Of every root but the running one that did not come to health. What cannot be read has left
+/// nothing: this is for the reason of a denial, and no reason to refuse anything.
+pub(super) fn find(volume: &Volume, running: &Digest, logs: &[PathBuf]) -> Vec<Remains> {
+    let Ok(record) = stage::read(volume) else {
+        return Vec::new();
+    };
+    let died = record
+        .marks()
+        .iter()
+        .filter(|mark| mark.root != *running && mark.stage < Stage::Healthy);
+    died.map(|mark| Remains {
+        root_hash: mark.root,
+        stage: mark.stage,
+        failed: mark.failed.clone(),
+        console: console_of(&mark.root, logs),
+    })
+    .collect()
+}
+
+/// The end of the kept log of a start of `root`; empty where there is none.
+fn console_of(root: &Digest, folders: &[PathBuf]) -> String {
+    let name = root.to_string();
+    let log = folders.iter().filter_map(|folder| newest_log(folder));
+    let log = log.filter(|text| text.contains(&name)).last();
+    log.map_or_else(String::new, |text| tail(&text, KEPT).to_owned())
+}
+
+/// The parts of the newest kept log of a folder and of the folders in it, in order.
+fn newest_log(folder: &Path) -> Option<String> {
+    let mut parts: Vec<(SystemTime, u32, String)> = Vec::new();
+    collect(folder, 2, &mut parts);
+    let newest = parts.iter().map(|(at, _, _)| *at).max()?;
+    // Part 1 is the end of the log. The parts of one panic were written within moments.
+    parts.retain(|(at, _, _)| {
+        newest
+            .duration_since(*at)
+            .is_ok_and(|age| age.as_secs() < 60)
+    });
+    parts.sort_by_key(|(_, part, _)| std::cmp::Reverse(*part));
+    let text: String = parts.into_iter().map(|(_, _, text)| text).collect();
+    Some(tail(&text, LOG).to_owned())
+}
+
+fn collect(folder: &Path, depth: u32, parts: &mut Vec<(SystemTime, u32, String)>) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let Ok(meta) = entry.metadata() else { continue };
+        if meta.is_dir() && depth > 0 {
+            collect(&path, depth - 1, parts);
+        }
+        let named = entry.file_name().to_string_lossy().starts_with("dmesg-");
+        if !meta.is_file() || !named || meta.len() > LOG as u64 {
+            continue;
+        }
+        let Ok(bytes) = std::fs::read(&path) else {
+            continue;
+        };
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        // "Panic#1 Part3" stands in the first line.
+        let part = text
+            .lines()
+            .next()
+            .and_then(|line| line.rsplit_once("Part")?.1.trim().parse().ok());
+        let body = text.split_once('\n').map_or("", |(_, body)| body);
+        parts.push((
+            meta.modified().unwrap_or(SystemTime::UNIX_EPOCH),
+            part.unwrap_or(0),
+            body.to_owned(),
+        ));
+    }
+}
+
+fn tail(text: &str, most: usize) -> &str {
+    let from = text.len().saturating_sub(most);
+    let from = (from..=text.len()).find(|at| text.is_char_boundary(*at));
+    &text[from.unwrap_or(text.len())..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn the_kept_log_of_the_dead_root_is_put_together_from_its_parts() {
+        let home = tempfile::tempdir().unwrap();
+        let (dead, other) = (Digest::of(b"dead"), Digest::of(b"other"));
+        let begins = format!("Panic#1 Part2\n[1.0] looking for the root {dead}\n");
+        for (name, text) in [
+            ("dmesg-efi_pstore-2", begins.as_str()),
+            ("dmesg-efi_pstore-1", "Panic#1 Part1\n[2.0] it died here\n"),
+            ("console-ramoops-0", "of another kind\n"),
+        ] {
+            let mut file = std::fs::File::create(home.path().join(name)).unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+        }
+        let folders = [home.path().to_owned(), home.path().join("none")];
+        let kept = console_of(&dead, &folders);
+        assert_eq!(
+            kept,
+            format!("[1.0] looking for the root {dead}\n[2.0] it died here\n")
+        );
+        assert_eq!(console_of(&other, &folders), "", "another root's log");
+    }
+}
