@@ -8,10 +8,11 @@ use twinroot_core::error::{Code, Failure};
 use twinroot_core::layout::SectorSize;
 use twinroot_image::Outcome;
 use twinroot_image::build::{self, Description, names};
+use twinroot_image::content::Content;
 use twinroot_image::output::{Progress, megabytes};
 use twinroot_image::recipe::{Recipe, Size};
 use twinroot_image::tree::Sources;
-use twinroot_image::{check, diff, disk, sbom, secure_boot};
+use twinroot_image::{check, diff, disk, export, install, sbom, secure_boot};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -36,6 +37,19 @@ enum Command {
     Build(Box<BuildArgs>),
     /// Make a disk image with a built release in slot A
     Disk(DiskArgs),
+    /// Install a built release on a disk of this machine
+    Install(InstallArgs),
+    /// Export the root for containers, pods and WSL
+    Export {
+        /// Folder of a build
+        image: PathBuf,
+        /// A folder in the OCI image layout, or one tar file
+        #[arg(long, value_enum)]
+        format: Format,
+        /// Folder or file to make
+        #[arg(long)]
+        out: PathBuf,
+    },
     /// Make Secure Boot keys: platform key, key exchange key, signing key, and what enrols them
     Keys {
         /// Folder to make them in
@@ -71,6 +85,30 @@ enum Command {
         /// Folder of the newer build
         after: PathBuf,
     },
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Format {
+    Oci,
+    Tar,
+}
+
+#[derive(Debug, Args)]
+struct InstallArgs {
+    /// Folder of a build
+    image: PathBuf,
+    /// The disk, a whole one
+    #[arg(long, value_name = "DISK")]
+    to: PathBuf,
+    /// Lose what is on it
+    #[arg(long)]
+    force: bool,
+    /// What this host chooses at its first boot
+    #[arg(long, value_name = "FILE")]
+    provision: Option<PathBuf>,
+    /// Folder of Secure Boot keys (`keys`) that the loader enrols at the first start in setup mode
+    #[arg(long, value_name = "FOLDER")]
+    enrol: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -186,6 +224,14 @@ pub(crate) fn run() -> ExitCode {
             Ok(())
         }),
         Command::Disk(args) => disk(args, &progress, cli.json),
+        Command::Install(args) => install_to(args, &progress),
+        Command::Export { image, format, out } => {
+            let kind = match format {
+                Format::Oci => export::Kind::Oci,
+                Format::Tar => export::Kind::Tar,
+            };
+            export::run(image, kind, out, &progress)
+        }
         Command::Keys { folder, name } => secure_boot::make_keys(folder, name),
         Command::Sign { image, key, cert } => secure_boot::sign(image, key, cert),
         Command::Check(args) => check(args),
@@ -291,13 +337,15 @@ fn say_built(description: &Description, order: &build::Order, progress: &Progres
 
 fn disk(args: &DiskArgs, progress: &Progress, json: bool) -> Outcome<()> {
     let order = disk::Order {
-        image: args.image.clone(),
+        content: Content {
+            image: args.image.clone(),
+            provision: args.provision.clone(),
+            enrol: args.enrol.clone(),
+            var: args.var.clone(),
+        },
         out: args.out.clone(),
         state: args.state.map(|Size(bytes)| bytes),
         sector: SectorSize::from_bytes("--sector", args.sector)?,
-        provision: args.provision.clone(),
-        enrol: args.enrol.clone(),
-        var: args.var.clone(),
     };
     let description = disk::make(&order, progress)?;
     if json {
@@ -313,6 +361,27 @@ fn disk(args: &DiskArgs, progress: &Progress, json: bool) -> Outcome<()> {
             description.version
         );
     }
+    Ok(())
+}
+
+fn install_to(args: &InstallArgs, progress: &Progress) -> Outcome<()> {
+    let order = install::Order {
+        disk: args.to.clone(),
+        content: Content {
+            image: args.image.clone(),
+            provision: args.provision.clone(),
+            enrol: args.enrol.clone(),
+            var: None,
+        },
+        force: args.force,
+    };
+    let description = install::run(&order, progress)?;
+    println!(
+        "{} with {} {} in slot A; restart from it",
+        args.to.display(),
+        description.product,
+        description.version
+    );
     Ok(())
 }
 

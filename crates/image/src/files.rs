@@ -99,6 +99,21 @@ pub(crate) fn rename(from: &Path, to: &Path) -> Outcome<()> {
     fs::rename(from, to).map_err(|error| failed(to, "put in place", &error))
 }
 
+/// Puts a file in place, also where that is on another file system.
+pub(crate) fn rename_or_copy(from: &Path, to: &Path) -> Outcome<()> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "an output that is cut off is built again"
+    )]
+    let moved = fs::rename(from, to);
+    match moved {
+        Ok(()) => Ok(()),
+        Err(_) => fs::copy(from, to)
+            .map(drop)
+            .map_err(|error| failed(to, "write", &error)),
+    }
+}
+
 /// What is in a folder, sorted by name.
 pub(crate) fn list(folder: &Path) -> Outcome<Vec<PathBuf>> {
     let entries = fs::read_dir(folder).map_err(|error| failed(folder, "list", &error))?;

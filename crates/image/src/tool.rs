@@ -10,7 +10,7 @@ use twinroot_core::error::{Code, Failure};
 use crate::Outcome;
 
 /// Debian packages of the tools, for the remedy.
-const PACKAGES: [(&str, &str); 22] = [
+const PACKAGES: [(&str, &str); 24] = [
     ("apt-get", "apt"),
     ("mmdebstrap", "mmdebstrap"),
     ("dpkg-deb", "dpkg"),
@@ -23,6 +23,8 @@ const PACKAGES: [(&str, &str); 22] = [
     ("mke2fs", "e2fsprogs"),
     ("systemd-analyze", "systemd"),
     ("systemd-sysusers", "systemd"),
+    ("systemd-tmpfiles", "systemd"),
+    ("blockdev", "util-linux"),
     ("fsck.erofs", "erofs-utils"),
     ("sbsign", "sbsigntool"),
     ("sbverify", "sbsigntool"),
