@@ -17,7 +17,7 @@ use crate::decide::{self, POLL};
 use crate::disk::{self, Device, Disk};
 use crate::esp::Esp;
 use crate::trouble::{Outcome, Trouble};
-use crate::{dm, efi, log, modules, mounts, state, switch};
+use crate::{copies, dm, efi, log, modules, mounts, state, switch};
 
 /// Where the root is put together.
 pub(crate) const SYSROOT: &str = "/sysroot";
@@ -141,6 +141,9 @@ fn boot_disk() -> Outcome<Disk> {
         names = now;
         if quiet >= decide::QUIET {
             let found = disk::with_partition(uuid);
+            if found.len() > 1 {
+                copies::give_back(&found, uuid, efi::get(variables::COUNT_PATH)?.as_deref());
+            }
             if !found.is_empty() {
                 return decide::only_one(found, uuid);
             }

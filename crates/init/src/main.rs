@@ -14,6 +14,7 @@
 //! nobody: then it halts and says why.
 
 mod boot;
+mod copies;
 mod decide;
 mod disk;
 mod dm;

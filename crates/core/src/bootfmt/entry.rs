@@ -144,6 +144,18 @@ impl EntryName {
         Some(Self::from_stem(self.stem.clone(), Some(tries)))
     }
 
+    /// What the loader found it as before it counted this start: a start that was refused for a
+    /// reason outside of the release takes no try. Nothing where no start was counted.
+    #[must_use]
+    pub fn give_back(&self) -> Option<Self> {
+        let Tries { left, done } = self.tries.filter(|tries| tries.done > 0)?;
+        let tries = Tries {
+            left: left.saturating_add(1),
+            done: done - 1,
+        };
+        Some(Self::from_stem(self.stem.clone(), Some(tries)))
+    }
+
     /// What the entry is called once it is good.
     #[must_use]
     pub fn bless_name(&self) -> Self {
@@ -258,6 +270,16 @@ mod tests {
         assert!(entry.is_exhausted());
         assert_eq!(entry.bless_name().file_name(), "os.efi");
         assert!(name("os.efi").count_down().is_none());
+    }
+
+    #[test]
+    fn a_try_that_is_given_back_undoes_the_count() {
+        for text in ["os+3.efi", "os+2-1.efi", "os+1-2.efi"] {
+            let counted = name(text).count_down().expect("it has tries left");
+            assert_eq!(counted.give_back(), Some(name(text)), "{text}");
+        }
+        assert_eq!(name("os+3.efi").give_back(), None);
+        assert_eq!(name("os.efi").give_back(), None);
     }
 
     #[test]

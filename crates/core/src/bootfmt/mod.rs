@@ -7,6 +7,7 @@ pub mod dm;
 pub mod entry;
 pub mod loader;
 pub mod pe;
+pub mod signature_lists;
 pub mod stage;
 pub mod twin;
 pub mod variables;

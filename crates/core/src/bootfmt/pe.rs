@@ -7,6 +7,7 @@
 
 mod build;
 mod os_release;
+mod signature;
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -22,6 +23,7 @@ use crate::error::{Code, Failure};
 
 pub use build::build_uki;
 pub use os_release::OsRelease;
+pub use signature::{Signed, signed};
 
 /// Longest command line that is read. The kernel's own limit on x86-64 is 2048 (arm64 too).
 const MAX_CMDLINE: usize = 2048;
@@ -115,6 +117,8 @@ struct Place<'a> {
     name: &'a str,
     address: u32,
     offset: u64,
+    /// Bytes in the file, padding included.
+    stored: u64,
     /// Bytes that it has both in the file and in memory.
     length: usize,
 }
@@ -122,6 +126,8 @@ struct Place<'a> {
 /// What stands before the sections.
 #[derive(Debug)]
 struct Headers<'a> {
+    /// Offset of the NT headers in the file.
+    nt_at: usize,
     machine: u16,
     places: Vec<Place<'a>>,
 }
@@ -131,10 +137,10 @@ impl<'a> Headers<'a> {
     fn parse(subject: &str, start: &'a [u8], size: u64) -> Result<Self, Failure> {
         let no_pe =
             |error: object::Error| invalid(subject, format!("it is no 64-bit PE file ({error})"));
-        let mut offset = pe::ImageDosHeader::parse(start)
+        let nt_at = pe::ImageDosHeader::parse(start)
             .map_err(no_pe)?
-            .nt_headers_offset()
-            .into();
+            .nt_headers_offset();
+        let mut offset = nt_at.into();
         let (nt, _) = pe::ImageNtHeaders64::parse(start, &mut offset).map_err(no_pe)?;
         let table = nt.sections(start, offset).map_err(no_pe)?;
         if table.len() > MAX_SECTIONS {
@@ -142,6 +148,7 @@ impl<'a> Headers<'a> {
         }
         let place = |header: &'a pe::ImageSectionHeader| place(subject, header, size);
         Ok(Self {
+            nt_at: nt_at as usize,
             machine: nt.file_header.machine.get(LE).0,
             places: table.iter().map(place).collect::<Result<_, _>>()?,
         })
@@ -183,6 +190,7 @@ fn place<'a>(
         name,
         address: header.virtual_address.get(LE),
         offset,
+        stored: u64::from(stored),
         length: stored.min(memory) as usize,
     })
 }
@@ -202,7 +210,7 @@ pub fn read_uki(subject: &str, file: &[u8]) -> Result<UkiInfo, Failure> {
 /// # Errors
 /// As [`read_uki`]; `file-io` where the file cannot be read.
 pub fn read_uki_from(subject: &str, file: &dyn ReadAt) -> Result<UkiInfo, Failure> {
-    let unreadable = |fault: Fault| Failure::new(Code::FileIo, subject, fault.to_string());
+    let unreadable = |fault: Fault| unreadable(subject, &fault);
     let size = file.len().map_err(unreadable)?;
     let read = |offset: u64, length: usize| {
         let mut bytes = alloc::vec![0; length];
@@ -278,6 +286,10 @@ pub fn root_hash(subject: &str, cmdline: &str) -> Result<Digest, Failure> {
             .parse()
             .map_err(|_| refused("the root hash on its command line is no SHA-256")),
     }
+}
+
+fn unreadable(subject: &str, fault: &Fault) -> Failure {
+    Failure::new(Code::FileIo, subject, fault.to_string())
 }
 
 fn invalid(subject: &str, cause: String) -> Failure {

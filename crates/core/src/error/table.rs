@@ -293,6 +293,10 @@ codes! {
     EntryAmbiguous = "entry-ambiguous", Boot, Operator, "remove the copy that does not belong there";
     /// A UKI that is no PE file or lacks what every UKI has.
     UkiInvalid = "uki-invalid", Boot, Never, "tell the publisher";
+    /// Secure Boot is on and the boot image carries no signature: firmware would refuse it.
+    UkiUnsigned = "uki-unsigned", Boot, Never, "tell the publisher; boot images for hosts with Secure Boot must be signed";
+    /// Secure Boot is on and no key of the firmware has signed the boot image.
+    UkiSignerUnknown = "uki-signer-unknown", Boot, Never, "enrol the publisher's certificate in the firmware, or tell the publisher";
     /// A UKI without, or with more than one, root hash.
     UkiRootHashMissing = "uki-root-hash-missing", Boot, Never, "tell the publisher; the command line must carry exactly one root hash";
     /// The bootloader cannot do what was asked.

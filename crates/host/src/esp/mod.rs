@@ -8,13 +8,14 @@ pub mod attempts;
 mod counting;
 pub mod entries;
 mod remains;
+pub mod secure_boot;
 pub mod stage;
 mod staged;
 mod twin;
 pub mod vars;
 mod volume;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use twinroot_core::bootfmt::attempt::Allowed;
@@ -47,6 +48,8 @@ pub struct SdBoot {
     reader: Reader,
     /// Where kernel logs of starts that died may be.
     logs: Vec<PathBuf>,
+    /// Where the firmware's keys are; nothing where no firmware checks images.
+    firmware: Option<PathBuf>,
 }
 
 impl SdBoot {
@@ -66,13 +69,16 @@ impl SdBoot {
             system,
             reader: Reader::default(),
             logs: Vec::new(),
+            firmware: None,
         }
     }
 
-    /// The same on this host, whose firmware may have kept the logs of starts that died.
+    /// The same on a host, whose firmware may check images, and may have kept the logs of starts
+    /// that died. `variables` is where efivarfs is.
     #[must_use]
-    pub fn with_kept_logs(mut self) -> Self {
+    pub fn with_firmware(mut self, variables: &Path) -> Self {
         self.logs = remains::LOGS.map(PathBuf::from).to_vec();
+        self.firmware = Some(variables.to_owned());
         self
     }
 
@@ -156,6 +162,13 @@ impl SdBoot {
         if found != *uki {
             let cause = format!("its staged image reads back as {found}");
             return Err(Failure::new(Code::ReadBackMismatch, name.stem(), cause));
+        }
+        let keys = match &self.firmware {
+            Some(variables) => secure_boot::Keys::read(variables)?,
+            None => None,
+        };
+        if let Some(keys) = keys {
+            keys.check(name.stem(), &image)?;
         }
         self.volume.rename(&staged, &entries::path(name))
     }

@@ -131,7 +131,8 @@ impl LinuxMachine {
         Ok(Self {
             clock: SystemClock,
             disk: GptDisk::new(&disk_path, layout(), system.clone()),
-            loader: SdBoot::new(volume, variables, store.clone(), system.clone()).with_kept_logs(),
+            loader: SdBoot::new(volume, variables, store.clone(), system.clone())
+                .with_firmware(Path::new(VARIABLES)),
             fetch: settings::source(&settings)?,
             health: Runner::new(
                 vec![
