@@ -11,7 +11,7 @@ use twinroot_payload::delta::apply::{Io, Scratch};
 use twinroot_payload::delta::stream::stream;
 use twinroot_payload::delta::{Coding, DeltaIndex, Expect, Job, Kind, Plan};
 use twinroot_payload::encode::delta::{DeltaParams, EncodedDelta, Identity, encode_delta};
-use twinroot_payload::io::CodedSource;
+use twinroot_payload::io::{CodedSource, Fault, ReadAt};
 use twinroot_payload::job::Outcome;
 use twinroot_payload::verity::{BLOCK, sha256};
 
@@ -238,5 +238,171 @@ fn after_a_cut_only_what_is_missing_is_fetched() {
         assert!(slot.bytes() == target);
         assert_eq!(server.sent(), planned.fetch);
         assert_eq!(planned.fetch == whole.fetch, planned.right == 0);
+    }
+}
+
+/// A header with one field replaced, its body left as it is.
+fn with_field(delta: &EncodedDelta, at: usize, value: &[u8]) -> Vec<u8> {
+    let mut bytes = delta.file[..delta.index_bytes as usize].to_vec();
+    bytes[at..at + value.len()].copy_from_slice(value);
+    bytes
+}
+
+#[test]
+fn sizes_at_every_edge_are_refused_before_anything_is_allocated_for_them() {
+    let (base, target) = mixed();
+    let (delta, expect) = encode(&base, &target, &small(4));
+    let edges = [
+        0u64,
+        1,
+        1 << 31,
+        (1 << 32) - 1,
+        1 << 32,
+        (1 << 32) + 1,
+        1 << 38,
+        u64::MAX,
+    ];
+    for edge in edges {
+        for (at, width) in [(12, 4), (16, 8), (24, 8), (32, 8), (40, 4), (44, 4)] {
+            let bytes = with_field(&delta, at, &edge.to_le_bytes()[..width]);
+            if bytes == delta.file[..delta.index_bytes as usize] {
+                continue;
+            }
+            let mut expect = expect;
+            // Even where a manifest says the same.
+            match at {
+                24 => expect.target_bytes = edge,
+                32 => expect.file_bytes = edge,
+                _ => {}
+            }
+            let opened = DeltaIndex::open(&bytes, &expect);
+            // A larger base is no contradiction: no range of it is outside.
+            let larger_base =
+                at == 16 && edge > base.len() as u64 && edge <= 1 << 38 && edge % 4096 == 0;
+            assert_eq!(
+                opened.is_ok(),
+                larger_base,
+                "field at {at} is {edge}: {opened:?}"
+            );
+        }
+    }
+}
+
+/// An index whose body is `body`, as a hostile signer might make it.
+fn forged(body: &[u8], declared: u32, runs: u32, segments: u32) -> (Vec<u8>, Expect) {
+    let mut frame = vec![0; zstd_safe::compress_bound(body.len())];
+    let length = zstd_safe::compress(&mut frame[..], body, 3).unwrap();
+    frame.truncate(length);
+    let mut bytes = vec![0; 128];
+    bytes[..8].copy_from_slice(b"twindelt");
+    bytes[8] = 1;
+    bytes[12..16].copy_from_slice(&declared.to_le_bytes());
+    bytes[16..24].copy_from_slice(&(4u64 * 4096).to_le_bytes());
+    bytes[24..32].copy_from_slice(&(4u64 * 4096).to_le_bytes());
+    bytes[40..44].copy_from_slice(&segments.to_le_bytes());
+    bytes[44..48].copy_from_slice(&runs.to_le_bytes());
+    bytes.extend_from_slice(&frame);
+    let size = bytes.len() as u64;
+    bytes[32..40].copy_from_slice(&size.to_le_bytes());
+    let expect = Expect {
+        kind: Kind::Image,
+        base: [0; 32],
+        target: [0; 32],
+        target_bytes: 4 * 4096,
+        file_bytes: size,
+    };
+    (bytes, expect)
+}
+
+#[test]
+fn hostile_bodies_are_refused() {
+    // Four blocks copied from the base as they stand: the form that the others are bent from.
+    let (bytes, expect) = forged(&[3 << 2 | 1, 0], 2, 1, 0);
+    DeltaIndex::open(&bytes, &expect).unwrap();
+    let cases: [(&str, &[u8], u32, u32); 9] = [
+        ("a copy that starts before the base", &[3 << 2 | 1, 1], 1, 0),
+        ("a copy that ends behind the base", &[3 << 2 | 1, 2], 1, 0),
+        ("more blocks than the target has", &[4 << 2, 0], 1, 0),
+        ("fewer blocks than the target has", &[2 << 2], 1, 0),
+        ("an unknown kind of run", &[3 << 2 | 3], 1, 0),
+        (
+            "a number that is not in its shortest form",
+            &[0x8c, 0],
+            1,
+            0,
+        ),
+        ("a number beyond 64 bits", &[0xff; 11], 1, 0),
+        ("bytes behind the body", &[3 << 2 | 1, 0, 0], 1, 0),
+        ("data without a segment", &[3 << 2 | 2], 1, 0),
+    ];
+    for (what, body, runs, segments) in cases {
+        let (bytes, expect) = forged(body, body.len() as u32, runs, segments);
+        assert!(DeltaIndex::open(&bytes, &expect).is_err(), "{what}");
+    }
+    // A bomb: 64 MiB of zeroes in a few bytes. Neither what it names nor what it yields is held.
+    let (bytes, expect) = forged(&vec![0; 64 << 20], 4 << 20, 1, 0);
+    assert!(DeltaIndex::open(&bytes, &expect).is_err());
+    let (bytes, expect) = forged(&vec![0; 64 << 20], 64 << 20, 1, 0);
+    assert!(matches!(
+        DeltaIndex::open(&bytes, &expect),
+        Err(Error::TooLarge { .. })
+    ));
+    // Two frames, and bytes behind the frame.
+    for more in [&[0u8; 3][..], &[0x28, 0xb5, 0x2f, 0xfd, 0x20, 0, 1, 0, 0]] {
+        let (mut bytes, mut expect) = forged(&[3 << 2 | 1, 0], 2, 1, 0);
+        bytes.extend_from_slice(more);
+        expect.file_bytes = bytes.len() as u64;
+        bytes[32..40].copy_from_slice(&expect.file_bytes.to_le_bytes());
+        assert!(DeltaIndex::open(&bytes, &expect).is_err());
+    }
+}
+
+/// A base that has other content at every second read.
+struct Changing<'a>(&'a [u8], std::sync::atomic::AtomicU64);
+
+impl ReadAt for Changing<'_> {
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), Fault> {
+        self.0.read_at(offset, buf)?;
+        let read = self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        if read % 2 == 1 {
+            buf.iter_mut().for_each(|byte| *byte = byte.wrapping_add(3));
+        }
+        Ok(())
+    }
+
+    fn len(&self) -> Result<u64, Fault> {
+        ReadAt::len(self.0)
+    }
+}
+
+#[test]
+fn a_base_that_changes_under_the_reader_yields_no_wrong_patch() {
+    let (base, target) = mixed();
+    let (delta, expect) = encode(&base, &target, &small(4));
+    let index = open(&delta, &expect);
+    let changing = Changing(&base, std::sync::atomic::AtomicU64::new(0));
+    let budget = Budget::endless();
+    let slot = Disk::new(vec![0xee; target.len()], &budget);
+    let io = Io {
+        index: &index,
+        base: &changing,
+        target: &slot,
+    };
+    let mut scratch = Scratch::new(&index);
+    for segment in index.segments() {
+        let range = segment.coded();
+        let coded = &delta.file[range.start as usize..range.end as usize];
+        let made = io.patch(segment.number, coded, &mut scratch).unwrap();
+        let now = slot.bytes();
+        index
+            .targets(segment, &mut |first, count| {
+                let place = first as usize * BLOCK..(first + count) as usize * BLOCK;
+                match made {
+                    Some(_) => assert!(now[place.clone()] == target[place]),
+                    None => assert!(now[place].iter().all(|byte| *byte == 0xee)),
+                }
+                Ok(())
+            })
+            .unwrap();
     }
 }

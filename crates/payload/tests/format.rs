@@ -5,9 +5,11 @@
 mod common;
 
 use common::{Budget, From, apply, empty_slot, encode, image, params};
+use twinroot_payload::delta::stream::stream;
+use twinroot_payload::delta::{Coding, DeltaIndex, Expect, Kind};
 use twinroot_payload::encode::History;
-use twinroot_payload::index::{Coding, Index};
-use twinroot_payload::verity::{hex, sha256};
+use twinroot_payload::index::{Coding as FullCoding, Index};
+use twinroot_payload::verity::{TreeShape, hex, root_of, sha256};
 
 /// The example of the page.
 fn documented() -> Vec<u8> {
@@ -15,6 +17,10 @@ fn documented() -> Vec<u8> {
     let (_, from) = page
         .split_once("```hex\n")
         .expect("the page has an example");
+    hex_block(from)
+}
+
+fn hex_block(from: &str) -> Vec<u8> {
     let (text, _) = from.split_once("```").expect("the example ends");
     let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
     (0..digits.len() / 2)
@@ -39,11 +45,11 @@ fn the_documented_example_is_read_as_documented() {
     let (first, second) = (index.segment(0).unwrap(), index.segment(1).unwrap());
     assert_eq!(
         (first.coding, first.blocks, first.coded_bytes),
-        (Coding::Raw, 2, 8192)
+        (FullCoding::Raw, 2, 8192)
     );
     assert_eq!(
         (second.coding, second.blocks, second.coded_bytes),
-        (Coding::Zero, 0, 0)
+        (FullCoding::Zero, 0, 0)
     );
     assert_eq!(first.coded_start, bytes.len() as u64);
     // And the image comes out of it.
@@ -102,4 +108,48 @@ fn the_same_input_gives_the_same_bytes_however_the_segments_are_spread() {
     assert_eq!(file.len() as u64, layout.index_bytes());
     coded.iter().for_each(|c| file.extend_from_slice(&c.bytes));
     assert!(file == whole.file);
+}
+
+/// Base and target of the page's example of a delta: A, B becomes zero, C, A, B with one added to each 64th byte.
+/// C is block 7 of the tests, which compresses well.
+fn delta_example() -> (Vec<u8>, Vec<u8>, Expect) {
+    let base = image(&[2, 4]);
+    let mut target = image(&[0, 7, 2, 4]);
+    for at in (3 * 4096..4 * 4096).step_by(64) {
+        target[at] = target[at].wrapping_add(1);
+    }
+    let root = |image: &[u8]| {
+        let shape = TreeShape::for_size(image.len() as u64).unwrap();
+        root_of(&image, &shape, common::SALT).unwrap()
+    };
+    let expect = Expect {
+        kind: Kind::Image,
+        base: root(&base),
+        target: root(&target),
+        target_bytes: target.len() as u64,
+        file_bytes: 0,
+    };
+    (base, target, expect)
+}
+
+#[test]
+fn the_documented_delta_is_read_as_documented() {
+    let page = include_str!("../../../docs/formats/payload.md");
+    let bytes = hex_block(page.split("```hex\n").nth(2).expect("a second example"));
+    let (base, target, mut expect) = delta_example();
+    expect.file_bytes = bytes.len() as u64;
+    // The index ends where its body's frame does: its size is in the manifest.
+    let body = zstd_safe::find_frame_compressed_size(&bytes[128..]).unwrap();
+    let index = DeltaIndex::open(&bytes[..128 + body], &expect).unwrap();
+    assert_eq!(index.segments().len(), 1);
+    let segment = &index.segments()[0];
+    assert_eq!((segment.coding, segment.blocks), (Coding::Prefix, 2));
+    assert_eq!(segment.base_blocks, 2);
+    let mut made = Vec::new();
+    stream(&index, &base, &bytes, &mut |bytes| {
+        made.extend_from_slice(bytes);
+        Ok(())
+    })
+    .unwrap();
+    assert!(made == target);
 }
