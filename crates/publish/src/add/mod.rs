@@ -120,12 +120,14 @@ impl AddPlan {
         }
     }
 
-    /// Deltas are coded at the level of the full payload.
+    /// Deltas are coded at zstd's highest level, unless the full payload is coded at less than is
+    /// usual: then somebody is in a hurry.
     pub(crate) fn delta_params(&self) -> DeltaParams {
-        DeltaParams {
-            level: self.params.level,
-            ..DeltaParams::default()
+        let mut params = DeltaParams::default();
+        if self.params.level < Params::default().level {
+            params.level = self.params.level;
         }
+        params
     }
 }
 

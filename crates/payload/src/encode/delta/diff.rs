@@ -73,7 +73,7 @@ impl<'a> Difference<'a> {
 
 /// Below this many bytes between the pieces the base is searched for them at a lower level: at the
 /// highest ones, taking 4 MiB of base in costs more than all else, whatever is looked for in it.
-const LITTLE_EXTRA: usize = 128 << 10;
+const LITTLE_EXTRA: usize = 4 << 10;
 /// The highest level of zstd that takes a prefix in without building search trees.
 const LITTLE_LEVEL: i32 = 12;
 

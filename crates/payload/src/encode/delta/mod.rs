@@ -34,7 +34,7 @@ pub struct DeltaParams {
     pub segment_blocks: u32,
     /// Most blocks of the base for one segment, 1024 (4 MiB).
     pub base_blocks: u32,
-    /// zstd's level, 1 to 22.
+    /// zstd's level, 1 to 22. 22: what is coded is little, so the last half percent costs little.
     pub level: i32,
     /// Whether names of files tell where to look, where the images have any that can be read.
     pub names: bool,
@@ -45,7 +45,7 @@ impl Default for DeltaParams {
         Self {
             segment_blocks: HELD_BLOCKS_MAX - BASE_BLOCKS_MAX,
             base_blocks: BASE_BLOCKS_MAX,
-            level: 19,
+            level: 22,
             names: true,
         }
     }

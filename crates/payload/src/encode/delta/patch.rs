@@ -96,7 +96,7 @@ impl Patcher {
 /// Debian releases a security update, four months and two years apart). What cannot win is not tried:
 /// each try costs as much as all the rest.
 const NO_DIFFERENCE_ABOVE: usize = 50;
-const NO_PREFIX_BELOW: usize = 6;
+const NO_PREFIX_BELOW: usize = 4;
 
 /// The shortest coding; of equal ones the simplest.
 fn best(out: &[u8], base: &[u8], level: i32) -> Result<(Coding, Vec<u8>)> {
