@@ -42,10 +42,6 @@ pub(crate) fn write_mode(path: &Path, bytes: impl AsRef<[u8]>, mode: u32) -> Out
         make_folder(folder)?;
     }
     remove(path)?;
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "an output that is cut off is built again"
-    )]
     fs::write(path, bytes).map_err(|error| failed(path, "write", &error))?;
     set_mode(path, mode)
 }
@@ -92,19 +88,11 @@ pub(crate) fn remove(path: &Path) -> Outcome<()> {
 
 pub(crate) fn rename(from: &Path, to: &Path) -> Outcome<()> {
     remove(to)?;
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "an output that is cut off is built again"
-    )]
     fs::rename(from, to).map_err(|error| failed(to, "put in place", &error))
 }
 
 /// Puts a file in place, also where that is on another file system.
 pub(crate) fn rename_or_copy(from: &Path, to: &Path) -> Outcome<()> {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "an output that is cut off is built again"
-    )]
     let moved = fs::rename(from, to);
     match moved {
         Ok(()) => Ok(()),

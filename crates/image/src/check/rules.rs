@@ -209,45 +209,45 @@ const WEAK: [&str; 10] = [
     "module.sig_enforce=0",
 ];
 
-/// Units of a log-in without a password.
+/// Words of a unit that logs somebody in without a password.
 const CONSOLE: &str = "--autologin";
+/// Where units and their drop-ins are.
+const UNITS: &str = "usr/lib/systemd/system/";
+/// The trust anchor, without which a node can verify no release.
+const ANCHOR: &str = "usr/share/twinroot/root.json";
 
-/// What a test image may have and a release may not.
+/// What a test image may have and a release may not, and what a release must have.
 pub(super) fn for_release(
+    root: &Path,
     description: &Description,
     entries: &[Entry],
-    release: bool,
-) -> Vec<Finding> {
-    if !release {
-        return Vec::new();
-    }
-    let mut findings = Vec::new();
+) -> Outcome<Vec<Finding>> {
+    let mut findings = weak_words(&description.cmdline);
     if description.not_for_release {
         let name = description.variant.as_deref().unwrap_or("the recipe");
         findings.push(Finding::new("not-for-release", name, "build what ships"));
     }
-    for word in description.cmdline.split(' ') {
-        if WEAK
-            .iter()
-            .any(|weak| word == *weak || (weak.ends_with('=') && word.starts_with(weak)))
-        {
-            findings.push(Finding::new(
-                "weak-command-line",
-                word,
-                "move it to a variant for tests",
-            ));
+    if !entries.iter().any(|entry| entry.path == ANCHOR) {
+        let remedy = "build it with --anchor";
+        findings.push(Finding::new("no-trust-anchor", ANCHOR, remedy));
+    }
+    for entry in entries.iter().filter(|entry| entry.kind == Kind::File) {
+        let test = entry.path.starts_with("usr/lib/twinroot-test");
+        let unit = entry.path.starts_with(UNITS);
+        if test || (unit && files::read_text(&root.join(&entry.path))?.contains(CONSOLE)) {
+            findings.push(Finding::new("test-file", &entry.path, "build what ships"));
         }
     }
-    let test = |entry: &&Entry| {
-        entry.path.starts_with("usr/lib/twinroot-test") || entry.path.contains(CONSOLE)
+    Ok(findings)
+}
+
+fn weak_words(cmdline: &str) -> Vec<Finding> {
+    let weak = |word: &&str| {
+        WEAK.iter()
+            .any(|weak| word == weak || (weak.ends_with('=') && word.starts_with(weak)))
     };
-    findings.extend(
-        entries
-            .iter()
-            .filter(test)
-            .map(|entry| Finding::new("test-file", &entry.path, "build what ships")),
-    );
-    findings
+    let finding = |word| Finding::new("weak-command-line", word, "move it to a variant for tests");
+    cmdline.split(' ').filter(weak).map(finding).collect()
 }
 
 #[cfg(test)]
@@ -305,6 +305,19 @@ mod tests {
         assert_eq!(
             units_that_start(&entries),
             ["default.target", "net.service", "twinroot-agent.service"]
+        );
+    }
+
+    #[test]
+    fn words_that_weaken_a_host_are_found() {
+        let findings =
+            weak_words("roothash=00 ro mitigations=off init=/bin/sh quiet systemd.unit=x");
+        assert_eq!(
+            rules_of(&findings),
+            [
+                ("weak-command-line", "mitigations=off"),
+                ("weak-command-line", "init=/bin/sh")
+            ]
         );
     }
 
