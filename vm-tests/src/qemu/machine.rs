@@ -188,8 +188,8 @@ impl Machine {
         self.starts += 1;
         let console = self.folder().join(format!("console-{}.log", self.starts));
         let sockets = tempfile::TempDir::with_prefix("twinroot-vm-")?;
-        let mut words = self.words(&console);
-        words.extend(channel_words(sockets.path()));
+        let mut words = self.words();
+        words.extend(channel_words(sockets.path(), &console));
         let tpm = match self.spec.tpm {
             true => Some(self.tpm(sockets.path(), &mut words)?),
             false => None,
@@ -197,7 +197,7 @@ impl Machine {
         Running::start(&words, &console, sockets, tpm)
     }
 
-    fn words(&self, console: &Path) -> Vec<String> {
+    fn words(&self) -> Vec<String> {
         let (code, _) = firmware_files(self.spec.firmware);
         let mut words = Words::default();
         // Asked for by name: a /dev/kvm may be there and not work.
@@ -227,7 +227,6 @@ impl Machine {
             words.add("-drive", format!("{drive},file={}", file.display()));
             words.add("-device", self.device(&id, number + 1, Bus::Virtio));
         }
-        words.add("-serial", format!("file:{}", console.display()));
         words.add("-netdev", "user,id=n0");
         words.add("-device", "virtio-net-pci,netdev=n0,romfile=");
         words.add("-device", "virtio-rng-pci");
@@ -338,8 +337,19 @@ impl Words {
     }
 }
 
-fn channel_words(sockets: &Path) -> Vec<String> {
+fn channel_words(sockets: &Path, console: &Path) -> Vec<String> {
     let mut words = Words::default();
+    // A socket as well as a log, so that a person can type while a scenario waits.
+    let serial = sockets.join("console");
+    words.add(
+        "-chardev",
+        format!(
+            "socket,id=serial,server=on,wait=off,path={},logfile={}",
+            serial.display(),
+            console.display()
+        ),
+    );
+    words.add("-serial", "chardev:serial");
     words.add("-device", "virtio-serial-pci");
     let guest = sockets.join("guest");
     let socket = format!(
@@ -384,13 +394,13 @@ mod tests {
             spec: spec.clone(),
             starts: 0,
         };
-        let words = machine.words(Path::new("/m/console.log")).join(" ");
+        let words = machine.words().join(" ");
         assert!(words.contains("-accel tcg"), "{words}");
         assert!(!words.contains("blklogwrites"), "{words}");
         spec.disk = Disk::Recorded("/base.raw".into());
         spec.credentials = vec![("a".into(), "b,c".into())];
         let machine = Machine { spec, starts: 0 };
-        let words = machine.words(Path::new("/m/console.log")).join(" ");
+        let words = machine.words().join(" ");
         assert!(words.contains("driver=blklogwrites"), "{words}");
         assert!(words.contains("io.systemd.credential:a=b,,c"), "{words}");
     }
