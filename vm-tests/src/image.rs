@@ -73,8 +73,8 @@ pub struct Built {
     /// Root hash, by the builder's description; every scenario compares it with what the guest's kernel
     /// enforces.
     pub root_hash: String,
-    /// It is what ships, without the tests' way in.
-    pub ships: bool,
+    /// Its variant; what ships has none.
+    pub variant: Option<String>,
 }
 
 /// Builds images and keeps them below one folder.
@@ -215,7 +215,7 @@ impl Builder {
             tree: folder.join("root.verity"),
             uki: folder.join("uki.efi"),
             root_hash: root_hash.to_owned(),
-            ships: wanted.variant.is_none(),
+            variant: wanted.variant.clone(),
             folder,
         })
     }

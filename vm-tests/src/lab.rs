@@ -7,6 +7,10 @@ use anyhow::{Context, Result};
 use crate::image::{Builder, Built, Programs, Wanted};
 use crate::publisher::Publisher;
 
+/// Variants of the recipe that scenarios run: the lean one, everything that ships with the tests' way in, and
+/// what ships.
+const VARIANTS: [Option<&str>; 3] = [Some("test"), Some("probe"), None];
+
 /// Keys that the images of one variant trust, and the builder of these images.
 #[derive(Debug)]
 struct Line {
@@ -18,8 +22,8 @@ struct Line {
 #[derive(Debug)]
 pub struct Lab {
     folder: PathBuf,
-    test: Line,
-    release: Line,
+    lines: Vec<(Option<&'static str>, Line)>,
+    image_program: PathBuf,
     figures: Vec<String>,
 }
 
@@ -29,19 +33,20 @@ impl Lab {
     /// # Errors
     /// When keys cannot be made.
     pub fn new(programs: &Programs, cache: &Path, folder: &Path) -> Result<Self> {
-        let line = |variant: Option<&str>| {
+        let mut lines = Vec::new();
+        for variant in VARIANTS {
             let name = variant.unwrap_or("release");
             let home = cache.join("publisher").join(name);
             let publisher = publisher(programs, &home, variant)?;
             let builder = Builder::new(programs, cache, publisher.anchor());
-            Ok::<Line, anyhow::Error>(Line { builder, publisher })
-        };
+            lines.push((variant, Line { builder, publisher }));
+        }
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot make {}", folder.display()))?;
         Ok(Self {
             folder: folder.to_owned(),
-            test: line(Some("test"))?,
-            release: line(None)?,
+            lines,
+            image_program: programs.image.clone(),
             figures: Vec::new(),
         })
     }
@@ -52,12 +57,18 @@ impl Lab {
         &self.folder
     }
 
+    /// The image builder's program.
+    #[must_use]
+    pub fn image_program(&self) -> &Path {
+        &self.image_program
+    }
+
     /// Builds an image.
     ///
     /// # Errors
     /// What the image builder says.
     pub fn build(&self, wanted: &Wanted) -> Result<Built> {
-        self.line(wanted.variant.as_deref()).builder.build(wanted)
+        self.line(wanted.variant.as_deref())?.builder.build(wanted)
     }
 
     /// A disk with the image in slot A.
@@ -65,7 +76,7 @@ impl Lab {
     /// # Errors
     /// What the image builder says.
     pub fn disk(&self, built: &Built) -> Result<PathBuf> {
-        self.test.builder.disk(built)
+        self.line(built.variant.as_deref())?.builder.disk(built)
     }
 
     /// A repository of its own, with the keys that images of this variant trust.
@@ -74,7 +85,7 @@ impl Lab {
     /// What the publisher's program says.
     pub fn publisher(&self, variant: Option<&str>) -> Result<Publisher> {
         let folder = self.folder.join("publisher");
-        self.line(variant).publisher.fork(&folder)
+        self.line(variant)?.publisher.fork(&folder)
     }
 
     /// Notes a figure that is printed with the result.
@@ -89,11 +100,11 @@ impl Lab {
         &self.figures
     }
 
-    const fn line(&self, variant: Option<&str>) -> &Line {
-        match variant {
-            Some(_) => &self.test,
-            None => &self.release,
-        }
+    fn line(&self, variant: Option<&str>) -> Result<&Line> {
+        let found = self.lines.iter().find(|(known, _)| *known == variant);
+        found
+            .map(|(_, line)| line)
+            .with_context(|| format!("no keys are made for the variant {variant:?}"))
     }
 }
 

@@ -10,10 +10,12 @@
 //! [`qemu::InfraStall`], reported apart from failures, and hidden nowhere.
 
 pub mod channel;
+pub mod demo;
 pub mod host;
 pub mod image;
 pub mod lab;
 pub mod node;
+pub mod oci;
 pub mod offline;
 pub mod publisher;
 pub mod qemu;

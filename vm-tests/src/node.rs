@@ -53,14 +53,20 @@ impl Node {
         let disk = lab.disk(first)?;
         let mut spec = Spec::plain(&lab.folder().join("machine"), &disk);
         differ(&mut spec);
-        let variant = (!first.ships).then_some("test");
-        let publisher = lab.publisher(variant)?;
+        let publisher = lab.publisher(first.variant.as_deref())?;
         publisher.release(first, "5s")?;
-        let server = publisher.serve()?;
+        Self::of(Machine::make(spec)?, publisher)
+    }
+
+    /// A machine that is off, with a repository that it is to follow.
+    ///
+    /// # Errors
+    /// When no web server can be had.
+    pub fn of(machine: Machine, publisher: Publisher) -> Result<Self> {
         Ok(Self {
-            machine: Machine::make(spec)?,
+            server: publisher.serve()?,
+            machine,
             publisher,
-            server,
             running: None,
             passed: false,
         })
@@ -397,6 +403,15 @@ impl Node {
         let running = self.running.take().context("the machine is off")?;
         running.wait_off(Deadline::seconds(BOOT))?;
         RawDisk::of(&self.machine)
+    }
+
+    /// Waits until QEMU has ended, which it was told to do.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub fn ended(&mut self) -> Result<()> {
+        let running = self.running.take().context("the machine is off")?;
+        running.wait_off(Deadline::seconds(COMMAND))
     }
 
     /// Cuts the power, and gives the disk.

@@ -105,6 +105,20 @@ impl RawDisk {
         same(wanted, BufReader::with_capacity(1 << 20, disk.take(length)))
     }
 
+    /// Copies a partition into a file of its own.
+    ///
+    /// # Errors
+    /// When either cannot be read or written.
+    pub fn extract(&self, name: &str, to: &Path) -> Result<()> {
+        let partition = self.partition(name)?;
+        let mut disk = File::open(&self.path)?;
+        disk.seek(SeekFrom::Start(partition.offset))?;
+        let mut out = File::create(to)?;
+        std::io::copy(&mut disk.take(partition.size), &mut out)
+            .with_context(|| format!("cannot copy partition {name}"))
+            .map(drop)
+    }
+
     /// File names in a folder of the ESP, as mtools reads them, sorted.
     ///
     /// # Errors

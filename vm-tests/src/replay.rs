@@ -41,6 +41,12 @@ impl Entry {
         self.length > 0 && !self.discard
     }
 
+    /// Its first bytes only: it was torn.
+    #[must_use]
+    pub const fn first(&self, length: u64) -> Self {
+        Self { length, ..*self }
+    }
+
     /// It touches these bytes of the disk.
     #[must_use]
     pub const fn touches(&self, offset: u64, length: u64) -> bool {

@@ -42,8 +42,7 @@ pub(super) fn play(lab: &mut Lab) -> Result<()> {
     let mut node = Node::install_on(lab, &own, |spec| spec.more_disks = vec![own_disk])?;
     node.switch_on()?;
     let running = node.on()?;
-    let refused =
-        running.wait_line(0, &["clone", "more than one disk"], Deadline::seconds(BOOT))?;
+    let refused = running.wait_line(0, &["are copies of each other"], Deadline::seconds(BOOT))?;
     lab.figure(format!(
         "with a clone it says: {}",
         running.console.lines()[refused - 1].text

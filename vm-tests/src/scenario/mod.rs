@@ -1,12 +1,16 @@
 //! The scenarios: each a promise that a real machine keeps.
 
 mod bad_block;
+mod containers;
 mod degraded;
 mod disks;
 mod early_panic;
 mod edits;
 mod esp_trouble;
 mod hang;
+mod measured;
+mod power_cuts;
+mod secure_boot;
 mod tampered;
 mod unhealthy;
 mod update;
@@ -65,6 +69,14 @@ pub const ALL: &[Scenario] = &[
         play: hang::play,
     },
     Scenario {
+        number: 5,
+        name: "power-cuts-lose-nothing",
+        promise: "cut at any moment of two updates, with any unflushed write lost, the disk has a known-good \
+                  entry that is whole, and states that are really booted end on the newest release",
+        smoke: false,
+        play: power_cuts::play,
+    },
+    Scenario {
         number: 6,
         name: "tampered-is-refused",
         promise: "metadata, boot image and payload that were tampered with on the server are refused before \
@@ -96,12 +108,27 @@ pub const ALL: &[Scenario] = &[
         play: esp_trouble::play,
     },
     Scenario {
+        number: 8,
+        name: "secure-boot-refuses-unsigned",
+        promise: "with Secure Boot a signed release arrives, an unsigned and a foreign one are refused by the \
+                  agent, and the firmware starts none that was forced onto the ESP",
+        smoke: false,
+        play: secure_boot::play,
+    },
+    Scenario {
         number: 9,
         name: "other-disks-are-left-alone",
         promise: "a foreign disk with the same labels is never used, an exact clone stops the start by name without \
                   spending a try, and a disk on NVMe works",
         smoke: false,
         play: disks::play,
+    },
+    Scenario {
+        number: 10,
+        name: "measured-as-predicted",
+        promise: "PCR 11 of the booted image equals the value that was predicted when it was built",
+        smoke: false,
+        play: measured::play,
     },
     Scenario {
         number: 11,
@@ -117,5 +144,12 @@ pub const ALL: &[Scenario] = &[
                   release brings take effect beside them",
         smoke: false,
         play: edits::play,
+    },
+    Scenario {
+        number: 13,
+        name: "containers-run",
+        promise: "containerd runs a container from an image without a registry, before an update and after it",
+        smoke: false,
+        play: containers::play,
     },
 ];

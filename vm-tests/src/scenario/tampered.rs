@@ -44,9 +44,9 @@ pub(super) fn play(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// Codes that a tampered file may be refused with.
-const TRUST: &[&str] = &["threshold-not-met", "metadata-malformed", "file-digest"];
-const UKI: &[&str] = &["uki-digest", "file-digest", "payload-digest"];
+/// Codes that a tampered file may be refused with: its digest or its signature is wrong.
+const TRUST: &[&str] = &["threshold-not-met", "malformed-metadata", "wrong-digest"];
+const UKI: &[&str] = &["wrong-digest"];
 const PAYLOAD: &[&str] = &["payload-segment-digest", "payload-index-digest"];
 
 /// The published file that is this UKI: payload files are named by content.

@@ -37,6 +37,11 @@ enum Task {
         #[command(flatten)]
         programs: ProgramArgs,
     },
+    /// Show a start, an update and a release that goes back, on the console of the reference host
+    Demo {
+        #[command(flatten)]
+        programs: ProgramArgs,
+    },
     /// Boot a disk image, show its console, and ask its command server who it is
     Boot {
         /// A raw disk image; it is not changed
@@ -81,6 +86,7 @@ fn main() -> ExitCode {
             smoke,
             programs,
         } => play::run(&names, smoke, &programs.programs()),
+        Task::Demo { programs } => play::demo(&programs.programs()),
         Task::Boot { disk } => boot(&disk),
     };
     match outcome {

@@ -67,6 +67,17 @@ pub(crate) fn run(names: &[String], smoke: bool, programs: &Programs) -> Result<
     summary(&ends)
 }
 
+/// Tells the demonstration's story.
+pub(crate) fn demo(programs: &Programs) -> Result<()> {
+    let missing = missing();
+    if !missing.is_empty() {
+        bail!("this machine lacks {}", missing.join(", "));
+    }
+    let folder = target().join("vm/demo");
+    let mut lab = Lab::new(programs, &target().join("vm-cache"), &folder)?;
+    vm_tests::demo::tell(&mut lab)
+}
+
 fn choose(names: &[String], smoke: bool) -> Result<Vec<&'static Scenario>> {
     for name in names {
         if !ALL.iter().any(|scenario| fits(scenario, name)) {
