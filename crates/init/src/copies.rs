@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::mount::{MntFlags, MsFlags, umount2};
 use twinroot_core::bootfmt::entry::EntryName;
 use twinroot_core::layout::{Guid, types};
@@ -34,14 +35,9 @@ pub(crate) fn give_back(found: &[Disk], esp: Guid, counted: Option<&str>) {
     let given = device(disk, esp).and_then(|device| {
         mounted(&device, false, || {
             let (from, to) = (Path::new(PLACE).join(&from), Path::new(PLACE).join(&to));
-            if to.exists() {
-                return Err(Trouble::failed(
-                    "rename to",
-                    to.display(),
-                    "it is there already",
-                ));
-            }
-            std::fs::rename(&from, &to).map_err(Trouble::on("rename", &from))
+            // Nothing is replaced: a name in use is somebody's entry.
+            let flags = RenameFlags::RENAME_NOREPLACE;
+            renameat2(AT_FDCWD, &from, AT_FDCWD, &to, flags).map_err(Trouble::on("rename", &from))
         })
     });
     match given {

@@ -42,8 +42,8 @@ pub(super) fn find(volume: &Volume, running: &Digest, logs: &[PathBuf]) -> Vec<R
 /// The end of the kept log of a start of `root`; empty where there is none.
 fn console_of(root: &Digest, folders: &[PathBuf]) -> String {
     let name = root.to_string();
-    let log = folders.iter().filter_map(|folder| newest_log(folder));
-    let log = log.filter(|text| text.contains(&name)).last();
+    let mut logs = folders.iter().filter_map(|folder| newest_log(folder));
+    let log = logs.find(|text| text.contains(&name));
     log.map_or_else(String::new, |text| tail(&text, KEPT).to_owned())
 }
 
