@@ -6,6 +6,7 @@
 pub mod images;
 pub mod memory;
 pub mod node;
+pub mod payload;
 pub mod publisher;
 pub mod reference;
 pub mod report;
@@ -27,7 +28,10 @@ use report::Report;
 /// Options of `./x bench`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Take old.erofs, middle.erofs and new.erofs from this folder instead of building them
+    /// Only this part; several may be named
+    #[arg(value_enum)]
+    parts: Vec<Part>,
+    /// Take the images (old.erofs, new.erofs, …) from this folder instead of building them
     #[arg(long, value_name = "DIR")]
     images: Option<PathBuf>,
     /// Only this part; repeatable
@@ -42,19 +46,58 @@ pub struct Args {
     /// Size of the large seeded image in MiB
     #[arg(long, default_value_t = 4096)]
     large: u64,
+    /// Part `payload`: make every patch anew instead of taking those that an earlier run has kept
+    #[arg(long)]
+    fresh: bool,
+    /// Part `payload`: only this pair; repeatable
+    #[arg(long, value_name = "NAME")]
+    pair: Vec<String>,
+    /// Part `payload`: only this tool; repeatable
+    #[arg(long, value_name = "NAME")]
+    tool: Vec<String>,
 }
 
-/// Parts that `--only` can name.
+/// Parts that can be named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Part {
     /// Real images: root hashes, sizes, reuse, speed
     Real,
     /// Seeded images: memory and temporary files at 400 MB and at the large size
     Memory,
+    /// Bytes, CPU and memory of deltas, reuse and full payloads beside every other tool
+    Payload,
 }
 
-/// Measures, prints the table, writes it, and fails where a bar was missed.
+/// Measures, prints the tables, writes them, and fails where a bar was missed.
 pub fn run(args: &Args) -> Result<()> {
+    let named = |part| args.only.contains(&part) || args.parts.contains(&part);
+    let wanted = |part| (args.only.is_empty() && args.parts.is_empty()) || named(part);
+    let out = args
+        .out
+        .clone()
+        .unwrap_or_else(|| run::target_dir().join("bench"));
+    let mut outcome = Ok(());
+    if wanted(Part::Memory) || wanted(Part::Real) {
+        outcome = basics(args, wanted(Part::Memory), wanted(Part::Real), &out);
+    }
+    if wanted(Part::Payload) {
+        let options = payload::Options {
+            images: args.images.as_deref(),
+            programs: args.programs.as_deref(),
+            out: &out,
+            fresh: args.fresh,
+            pairs: &args.pair,
+            tools: &args.tool,
+            large: args.large,
+        };
+        // A bar missed in one part must not hide the figures of the other.
+        outcome = payload::run(&options).and(outcome);
+    }
+    outcome
+}
+
+/// Reuse, full payloads and memory.
+fn basics(args: &Args, memory: bool, real: bool, out: &Path) -> Result<()> {
     let programs = Programs::get(args.programs.as_deref(), Profile::Release)?;
     let scratch = run::target_dir().join("bench-scratch");
     if scratch.exists() {
@@ -64,19 +107,14 @@ pub fn run(args: &Args) -> Result<()> {
         .with_context(|| format!("cannot make {}", scratch.display()))?;
     let mut report = Report::default();
     about(&mut report);
-    let wanted = |part| args.only.is_empty() || args.only.contains(&part);
-    if wanted(Part::Memory) {
+    if memory {
         memory::rows(&mut report, &programs, &scratch, args.large)?;
     }
-    if wanted(Part::Real) {
-        real(&mut report, args, &programs, &scratch)?;
+    if real {
+        self::real(&mut report, args, &programs, &scratch)?;
     }
-    let out = args
-        .out
-        .clone()
-        .unwrap_or_else(|| run::target_dir().join("bench"));
     std::fs::remove_dir_all(&scratch).context("cannot clear the folder of this run")?;
-    report.finish(&out)
+    report.finish(out)
 }
 
 fn real(report: &mut Report, args: &Args, programs: &Programs, scratch: &Path) -> Result<()> {

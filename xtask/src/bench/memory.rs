@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use super::node::Node;
 use super::publisher::{Publisher, Release};
 use super::report::{Report, Row, mebibytes, megabytes, ratio};
+use super::usage::Usage;
 use crate::programs::Programs;
 use crate::run;
 
@@ -29,17 +30,12 @@ pub fn rows(report: &mut Report, programs: &Programs, scratch: &Path, large: u64
 }
 
 fn update(report: &mut Report, programs: &Programs, folder: &Path, size: u64) -> Result<()> {
-    let publisher = Publisher::new(programs, folder)?;
-    let old = seeded(programs, &publisher, folder, 1, size)?;
-    let new = seeded(programs, &publisher, folder, 2, size)?;
-    let mut server = publisher.serve()?;
-    let machine = folder.join("machine");
-    let node = Node::install(programs, &machine, &publisher, &old, &server)?;
-    std::fs::remove_file(&old.image).context("cannot remove an image")?;
-    server.sent()?;
-    let usage = node.apply()?;
-    let sent = server.sent()?;
-    node.boot_into(&new.version)?;
+    let Staged {
+        usage,
+        sent,
+        temporary: (name, largest),
+        payload,
+    } = stage_seeded(programs, folder, size)?;
     let of = format!("seeded image of {size} MiB");
     report.row(Row {
         what: format!("{of}: peak memory of the update"),
@@ -48,10 +44,6 @@ fn update(report: &mut Report, programs: &Programs, folder: &Path, size: u64) ->
         ratio: Some(ratio(usage.peak_rss, RSS_LIMIT)),
         limit: Some(1.0),
     });
-    let (path, largest) = usage
-        .largest_file_but(|path| node.is_own(path))
-        .unwrap_or((Path::new("none"), 0));
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
     report.row(Row {
         what: format!("{of}: largest temporary file"),
         value: format!("{largest} bytes ({name}; {} looks)", usage.looks),
@@ -63,15 +55,56 @@ fn update(report: &mut Report, programs: &Programs, folder: &Path, size: u64) ->
         what: format!("{of}: half of it reusable"),
         value: format!(
             "{} fetched, {} wall, {} CPU",
-            megabytes(sent.bytes),
+            megabytes(sent),
             run::seconds(usage.wall),
             run::seconds(usage.cpu)
         ),
-        against: format!("a full payload of {}", megabytes(new.payload_bytes)),
-        ratio: Some(ratio(sent.bytes, new.payload_bytes)),
+        against: format!("a full payload of {}", megabytes(payload)),
+        ratio: Some(ratio(sent, payload)),
         limit: None,
     });
     Ok(())
+}
+
+/// What an update between two seeded images took.
+#[derive(Debug)]
+pub struct Staged {
+    /// The node's process.
+    pub usage: Usage,
+    /// Bytes that the server sent.
+    pub sent: u64,
+    /// The largest file on the side, with its name.
+    pub temporary: (String, u64),
+    /// Size of the full payload.
+    pub payload: u64,
+}
+
+/// Updates a machine from one seeded image of `size` MiB to the next, by reuse: half of the blocks lie in
+/// the booted slot, and nothing can be compressed.
+pub fn stage_seeded(programs: &Programs, folder: &Path, size: u64) -> Result<Staged> {
+    let publisher = Publisher::new(programs, folder)?;
+    let old = seeded(programs, &publisher, folder, 1, size)?;
+    let new = seeded(programs, &publisher, folder, 2, size)?;
+    let mut server = publisher.serve()?;
+    let node = Node::install(programs, &folder.join("machine"), &publisher, &old, &server)?;
+    std::fs::remove_file(&old.image).context("cannot remove an image")?;
+    server.sent()?;
+    let usage = node.apply()?;
+    let sent = server.sent()?.bytes;
+    node.boot_into(&new.version)?;
+    let temporary = {
+        let (path, largest) = usage
+            .largest_file_but(|path| node.is_own(path))
+            .unwrap_or((Path::new("none"), 0));
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        (name.into_owned(), largest)
+    };
+    Ok(Staged {
+        usage,
+        sent,
+        temporary,
+        payload: new.payload_bytes,
+    })
 }
 
 fn seeded(

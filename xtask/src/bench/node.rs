@@ -62,6 +62,34 @@ impl Node {
         command
     }
 
+    /// Writes the newest release to the other slot and proves it; says what both cost, and what the
+    /// first part did (`marked`). The signed metadata should be there already (`check`).
+    pub fn stage(&self) -> Result<Usage> {
+        let mut command = self.programs.node();
+        command.arg("--machine").arg(&self.folder).arg("stage");
+        usage::measure_until(&mut command, "proving")
+    }
+
+    /// Looks at the repository, so that what follows fetches payloads only.
+    pub fn check(&self) -> Result<()> {
+        run::capture(&mut self.command(&["check"])).map(drop)
+    }
+
+    /// Bytes that `twinroot plan` says it would fetch.
+    pub fn planned(&self) -> Result<u64> {
+        let plan: Value =
+            serde_json::from_str(&run::capture(&mut self.command(&["plan", "--json"]))?)
+                .context("plan printed no JSON")?;
+        plan["fetch"]
+            .as_u64()
+            .context("the plan names no bytes to fetch")
+    }
+
+    /// The disk of the machine.
+    pub fn disk(&self) -> PathBuf {
+        self.folder.join("disk.img")
+    }
+
     /// Updates to the newest release up to the request for a restart, and says what it cost.
     pub fn apply(&self) -> Result<Usage> {
         usage::measure(&mut self.command(&["apply"]))

@@ -1,5 +1,6 @@
 //! A repository for the measurements: keys, releases and a web server that counts.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -7,6 +8,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use super::usage::{self, Usage};
 use crate::programs::Programs;
 use crate::run;
 
@@ -79,9 +81,29 @@ impl Publisher {
         self.published().join("metadata/1.root.json")
     }
 
+    /// A repository that an earlier run has made in `folder`.
+    pub fn reopen(programs: &Programs, folder: &Path) -> Self {
+        Self {
+            programs: programs.clone(),
+            folder: folder.to_owned(),
+        }
+    }
+
     /// Publishes `image` as `version` and offers it to everybody at once.
     pub fn publish(&self, version: &str, image: &Path, level: u8) -> Result<Release> {
-        let uki = self.folder.join(format!("{version}.efi"));
+        self.publish_with(version, image, level, &[])
+            .map(|(release, _)| release)
+    }
+
+    /// The same with more words for `add`; also says what `add` cost.
+    pub fn publish_with(
+        &self,
+        version: &str,
+        image: &Path,
+        level: u8,
+        more: &[&str],
+    ) -> Result<(Release, Usage)> {
+        let uki = self.uki(version);
         boot_file(&self.programs, version, image, &uki)?;
         let mut add = self.command();
         add.args([
@@ -96,14 +118,17 @@ impl Publisher {
         ]);
         add.args(["--level", &level.to_string(), "--health", "1s"]);
         add.arg("--root").arg(image).arg("--uki").arg(&uki);
-        let added = json_of(&mut add)?;
+        let line = run::line_of(&add);
+        let usage = usage::measure(add.args(more))?;
+        let added: Value = serde_json::from_str(&usage.stdout)
+            .with_context(|| format!("`{line}` printed no JSON"))?;
         self.sign_and_release()?;
         run::capture(
             self.command()
                 .args(["rollout", "--channel", "stable", "--offer", version]),
         )?;
         let text = |key: &str| added[key].as_str().map(str::to_owned);
-        Ok(Release {
+        let release = Release {
             version: version.to_owned(),
             image: image.to_owned(),
             uki,
@@ -111,7 +136,13 @@ impl Publisher {
             payload_bytes: added["payload_bytes"]
                 .as_u64()
                 .context("`add` named no payload size")?,
-        })
+        };
+        Ok((release, usage))
+    }
+
+    /// Where the UKI of a version lies.
+    pub fn uki(&self, version: &str) -> PathBuf {
+        self.folder.join(format!("{version}.efi"))
     }
 
     /// Starts a web server for the published files.
@@ -156,14 +187,8 @@ pub fn boot_file(programs: &Programs, version: &str, image: &Path, uki: &Path) -
     Ok(run::capture(&mut make)?.trim().to_owned())
 }
 
-fn json_of(command: &mut Command) -> Result<Value> {
-    let line = run::line_of(command);
-    serde_json::from_str(&run::capture(command)?)
-        .with_context(|| format!("`{line}` printed no JSON"))
-}
-
 /// What a server has sent.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Sent {
     /// Answers.
     pub requests: u64,
@@ -171,6 +196,8 @@ pub struct Sent {
     pub bytes: u64,
     /// Bytes of payload files among them.
     pub payload: u64,
+    /// Payload files by their path below the targets URL, with bytes and requests.
+    pub files: BTreeMap<String, (u64, u64)>,
 }
 
 /// A running web server; it ends with this value.
@@ -235,8 +262,24 @@ impl Server {
             requests: count("requests")?,
             bytes: count("bytes")?,
             payload: count("payload")?,
+            files: files(&counts["files"])?,
         })
     }
+}
+
+/// The server's list of payload files. Its paths begin at the server's root, ours at the targets URL.
+fn files(list: &Value) -> Result<BTreeMap<String, (u64, u64)>> {
+    let list = list
+        .as_object()
+        .context("the web server printed no list of files")?;
+    let file = |(path, sent): (&String, &Value)| {
+        let at = path.find("payload/").unwrap_or(0);
+        let (bytes, requests) = (sent["bytes"].as_u64()?, sent["requests"].as_u64()?);
+        Some((path[at..].to_owned(), (bytes, requests)))
+    };
+    list.iter()
+        .map(|entry| file(entry).context("the web server printed no counts of a file"))
+        .collect()
 }
 
 impl Drop for Server {

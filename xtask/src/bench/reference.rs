@@ -58,11 +58,13 @@ pub fn missing_blocks(base: &Path, target: &Path) -> Result<(u64, u64)> {
     Ok((blocks, bytes))
 }
 
-fn digest(block: &[u8]) -> [u8; 32] {
+/// SHA-256 of a block.
+pub(super) fn digest(block: &[u8]) -> [u8; 32] {
     Sha256::digest(block).into()
 }
 
-fn each_block(image: &Path, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+/// Hands each whole block of `image` to `each`, in order.
+pub(super) fn each_block(image: &Path, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
     let file = File::open(image).with_context(|| format!("cannot open {}", image.display()))?;
     let blocks = file.metadata()?.len() / BLOCK as u64;
     let mut reader = BufReader::with_capacity(1 << 20, file);
@@ -195,7 +197,7 @@ pub fn casync_bytes(base: &Path, target: &Path, scratch: &Path) -> Result<(u64, 
 }
 
 /// Chunk files of a store, below its folders of four hex digits: (relative name, size).
-fn chunks(store: &Path) -> Result<Vec<(PathBuf, u64)>> {
+pub(super) fn chunks(store: &Path) -> Result<Vec<(PathBuf, u64)>> {
     let mut found = Vec::new();
     for folder in
         std::fs::read_dir(store).with_context(|| format!("cannot list {}", store.display()))?

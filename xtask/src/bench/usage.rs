@@ -1,6 +1,7 @@
 //! What a child process cost: wall, CPU, peak memory, and the largest file it held open on the side.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,6 +31,8 @@ pub struct Usage {
     pub looks: u64,
     /// What it printed.
     pub stdout: String,
+    /// When it first said the line that was waited for: wall and CPU until then.
+    pub marked: Option<(Duration, Duration)>,
 }
 
 impl Usage {
@@ -47,18 +50,41 @@ impl Usage {
 /// Must not run while another child is being waited for: CPU time is the growth of this process's
 /// account of waited-for children.
 pub fn measure(command: &mut Command) -> Result<Usage> {
+    watch(command, None)
+}
+
+/// The same, and notes the moment at which the program begins a line of its standard error with `mark`.
+pub fn measure_until(command: &mut Command, mark: &str) -> Result<Usage> {
+    watch(command.stderr(Stdio::piped()), Some(mark))
+}
+
+fn watch(command: &mut Command, mark: Option<&str>) -> Result<Usage> {
     let line = run::line_of(command);
     let before = children_cpu()?;
     let start = Instant::now();
-    let child = command
+    let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
         .with_context(|| format!("cannot start `{line}`"))?;
     let mut watch = Watch::default();
+    let mut marked = None;
+    let mut said = String::new();
     let over = AtomicBool::new(false);
     let (output, wall) = std::thread::scope(|scope| {
         let pid = child.id();
+        if let (Some(stderr), Some(mark)) = (child.stderr.take(), mark) {
+            let (marked, said) = (&mut marked, &mut said);
+            scope.spawn(move || {
+                for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                    if marked.is_none() && line.trim_start().starts_with(mark) {
+                        *marked = cpu_so_far(pid).map(|cpu| (start.elapsed(), cpu));
+                    }
+                    said.push_str(&line);
+                    said.push('\n');
+                }
+            });
+        }
         let (watch, over) = (&mut watch, &over);
         scope.spawn(move || {
             while !over.load(Ordering::Relaxed) {
@@ -73,7 +99,7 @@ pub fn measure(command: &mut Command) -> Result<Usage> {
     });
     let output = output.with_context(|| format!("cannot wait for `{line}`"))?;
     if !output.status.success() {
-        bail!("`{line}` failed ({})", output.status);
+        bail!("`{line}` failed ({}) {}", output.status, said.trim());
     }
     Ok(Usage {
         wall,
@@ -82,7 +108,18 @@ pub fn measure(command: &mut Command) -> Result<Usage> {
         files: watch.files,
         looks: watch.looks,
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        marked,
     })
+}
+
+/// User and system time of a running process with all its threads, in the kernel's ticks of 10 ms
+/// (proc(5): `utime` and `stime`, the 14th and 15th field of `/proc/PID/stat`, in units of USER_HZ = 100).
+fn cpu_so_far(pid: u32) -> Option<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in brackets may hold spaces: fields are counted from behind it, where the third begins.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let mut ticks = || fields.next()?.parse::<u64>().ok();
+    Some(Duration::from_millis((ticks()? + ticks()?) * 10))
 }
 
 fn children_cpu() -> Result<Duration> {
@@ -172,6 +209,17 @@ mod tests {
         let (path, size) = usage.largest_file_but(|_| false).unwrap();
         assert!(path.to_string_lossy().contains("big"), "{usage:?}");
         assert_eq!(size, 3_000_000);
+    }
+
+    #[test]
+    fn cost_is_split_at_the_line_that_was_waited_for() {
+        let script = "echo early >&2; i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; echo 'half way' >&2; sleep 0.3";
+        let usage = measure_until(Command::new("sh").args(["-c", script]), "half").unwrap();
+        let (wall, cpu) = usage.marked.unwrap();
+        assert!(cpu >= Duration::from_millis(20), "{usage:?}");
+        assert!(usage.wall - wall >= Duration::from_millis(250), "{usage:?}");
+        let never = measure_until(Command::new("sh").args(["-c", "echo x >&2"]), "half").unwrap();
+        assert_eq!(never.marked, None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A web server for a published repository that says what it has sent, so that a measurement need not
 //! believe the node's own figures.
 
+use std::collections::BTreeMap;
 use std::io::BufRead;
 use std::path::PathBuf;
 
@@ -16,6 +17,22 @@ pub(crate) struct Args {
     /// Address and port; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:0")]
     addr: String,
+}
+
+/// Bytes and requests of each payload file that was asked for, so that an image's can be told from a UKI's.
+fn files(server: &Server) -> serde_json::Map<String, serde_json::Value> {
+    let mut files = BTreeMap::<String, (u64, u64)>::new();
+    for served in server.log() {
+        if served.path.contains("/payload") {
+            let file = files.entry(served.path).or_default();
+            *file = (file.0 + served.bytes, file.1 + 1);
+        }
+    }
+    let json = |(bytes, requests)| json!({ "bytes": bytes, "requests": requests });
+    files
+        .into_iter()
+        .map(|(path, sent)| (path, json(sent)))
+        .collect()
 }
 
 /// Prints the URLs, then answers each line on standard input with the counts since the line before;
@@ -37,7 +54,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             .sum();
         println!(
             "{}",
-            json!({ "requests": server.requests(), "bytes": server.bytes_sent(), "payload": payload })
+            json!({ "requests": server.requests(), "bytes": server.bytes_sent(), "payload": payload,
+                "files": files(&server) })
         );
         server.forget();
     }

@@ -1,0 +1,280 @@
+//! What is measured, in order: cheap things first, so that a run that breaks off has something to show.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use super::keep::Kept;
+use super::limits::{self, Limits};
+use super::ours::{Published, Staged, Way};
+use super::pair::{self, Format, Kind, Pair};
+use super::peer::Peer;
+use super::row::Row;
+use super::{Options, chunked, neighbours, trees};
+use crate::programs::Programs;
+
+/// Each staging of ours is measured this often and the one with the least CPU is taken.
+const RUNS: usize = 3;
+/// Memory with the page cache that staging must get by with, in bytes.
+pub const CGROUP: u64 = 64 << 20;
+
+/// Which tools run on a pair. The refresh gets all; on the others the peers that are best there or that a
+/// bar names.
+const PLAN: &[(Kind, Format, &[&str])] = &[
+    (
+        pair::HOTFIX,
+        Format::Erofs,
+        &["xdelta3", "ostree-static-delta", "casync", "twinroot-delta"],
+    ),
+    (
+        pair::REFRESH,
+        Format::Erofs,
+        &[
+            "xdelta3",
+            "rdiff",
+            "casync",
+            "zchunk",
+            "rauc-block-index",
+            "ostree-static-delta",
+            "full-zstd-19",
+            "twinroot-delta",
+            "twinroot-reuse",
+            "twinroot-full",
+            "zstd-patch-from",
+            "full-xz",
+            "bsdiff",
+        ],
+    ),
+    (
+        pair::UNPACKED,
+        Format::Erofs,
+        &["xdelta3", "twinroot-delta"],
+    ),
+    (
+        pair::REBUILT,
+        Format::Erofs,
+        &[
+            "xdelta3",
+            "ostree-static-delta",
+            "zstd-patch-from",
+            "twinroot-delta",
+        ],
+    ),
+    (
+        pair::WEEK,
+        Format::Erofs,
+        &["xdelta3", "ostree-static-delta", "twinroot-delta"],
+    ),
+    (
+        pair::MAJOR,
+        Format::Erofs,
+        &["full-zstd-19", "xdelta3", "twinroot-delta"],
+    ),
+    (pair::HOTFIX, Format::Ext4, &["xdelta3", "twinroot-delta"]),
+    (pair::REFRESH, Format::Ext4, &["xdelta3", "twinroot-delta"]),
+    (pair::MAJOR, Format::Ext4, &["twinroot-delta"]),
+    (
+        pair::REFRESH,
+        Format::ErofsLz4,
+        &["xdelta3", "full-zstd-19", "twinroot-delta"],
+    ),
+];
+
+/// Everything of one run.
+#[derive(Debug, Default)]
+pub struct Figures {
+    /// The table.
+    pub rows: Vec<Row>,
+    /// Limits of the machine for the new image of the refresh.
+    pub limits: Option<Limits>,
+    /// Our stagings of the refresh by delta, the one with the least CPU.
+    pub delta: Option<Staged>,
+    /// Our staging of the refresh by reuse.
+    pub reuse: Option<Staged>,
+    /// Blocks of the refresh that are missing, in groups of 4 MiB at zstd -19, in bytes.
+    pub missing: Option<u64>,
+    /// Size of our full payload for the refresh and for the major pair.
+    pub full: Vec<(String, u64)>,
+    /// Publisher's CPU seconds for the refresh without a delta.
+    pub make_plain_cpu_s: Option<f64>,
+    /// A neighbour's fsync: idle and while staging, 99th percentile in milliseconds.
+    pub fsync_ms: Option<(f64, f64)>,
+    /// Peak bytes of the cgroup in which staging ran to its end.
+    pub cgroup: Option<u64>,
+    /// Peak memory of staging seeded images: (MiB of the image, KiB).
+    pub seeded: Vec<(u64, u64)>,
+    /// Two makings of a delta with one and with two threads gave the same files.
+    pub deterministic: Option<bool>,
+    /// What could not be measured, and why.
+    pub skipped: Vec<(String, String)>,
+}
+
+/// One run.
+#[derive(Debug)]
+pub struct Run<'a> {
+    programs: Option<&'a Programs>,
+    images: &'a Path,
+    kept: &'a Kept,
+    scratch: &'a Path,
+    figures: Figures,
+}
+
+impl<'a> Run<'a> {
+    /// A run on the images of a folder.
+    pub fn new(
+        programs: Option<&'a Programs>,
+        images: &'a Path,
+        kept: &'a Kept,
+        scratch: &'a Path,
+    ) -> Self {
+        Self {
+            programs,
+            images,
+            kept,
+            scratch,
+            figures: Figures::default(),
+        }
+    }
+
+    /// The figures.
+    pub fn into_figures(self) -> Figures {
+        self.figures
+    }
+
+    /// Measures what the options ask for.
+    pub fn all(&mut self, options: &Options<'_>) -> Result<()> {
+        for (kind, format, tools) in PLAN {
+            let wanted =
+                |list: &[String], name: &str| list.is_empty() || list.iter().any(|n| n == name);
+            if !wanted(options.pairs, kind.name) {
+                continue;
+            }
+            let tools: Vec<&str> = tools
+                .iter()
+                .copied()
+                .filter(|tool| wanted(options.tools, tool))
+                .collect();
+            match Pair::find(self.images, *kind, *format) {
+                Ok(pair) => self.pair(&pair, &tools)?,
+                // Without its images a pair is skipped by name, and its bars count as missed.
+                Err(error) => self.skip(&format!("{} ({})", kind.name, format.name()), &error),
+            }
+        }
+        if options.pairs.is_empty() && options.tools.is_empty() {
+            let programs = self.programs()?;
+            super::promises::seeded(&mut self.figures, programs, self.scratch, options.large)?;
+        }
+        Ok(())
+    }
+
+    fn programs(&self) -> Result<&'a Programs> {
+        self.programs
+            .context("our programs were not built for this run")
+    }
+
+    fn skip(&mut self, what: &str, error: &anyhow::Error) {
+        println!("SKIP {what}: {error:#}");
+        self.figures
+            .skipped
+            .push((what.to_owned(), format!("{error:#}")));
+    }
+
+    fn pair(&mut self, pair: &Pair, tools: &[&str]) -> Result<()> {
+        println!("== {} ({})", pair.kind.name, pair.format.name());
+        for tool in tools {
+            let outcome = match *tool {
+                "casync" => chunked::casync(pair, self.kept, self.scratch),
+                "zchunk" => chunked::zchunk(pair, self.kept, self.scratch),
+                "rauc-block-index" => chunked::rauc(pair, self.kept, self.scratch),
+                "ostree-static-delta" => trees::ostree(pair, self.kept, self.scratch),
+                "twinroot-delta" => self.ours(pair, Way::Delta),
+                "twinroot-reuse" => self.ours(pair, Way::Reuse),
+                "twinroot-full" => self.ours(pair, Way::Full),
+                peer => Peer::named(peer)?.measure(pair, self.kept, self.scratch),
+            };
+            match outcome {
+                Ok(row) => {
+                    println!("  {}", super::output::line(&row));
+                    self.figures.rows.push(row);
+                }
+                // One tool that fails here must not hide what the others do; its bars count as missed.
+                Err(error) => self.skip(&format!("{tool} on {}", pair.kind.name), &error),
+            }
+        }
+        if pair.kind == pair::REFRESH && pair.format == Format::Erofs {
+            self.limits(pair)?;
+        }
+        Ok(())
+    }
+
+    /// Hashing, decoding and writing the refresh's new image by the shortest way.
+    fn limits(&mut self, pair: &Pair) -> Result<()> {
+        let stream = match Peer::named("full-zstd-19")?.patch(pair, self.kept) {
+            Ok(stream) => Some(stream),
+            Err(error) => {
+                self.skip("zstd -d", &error);
+                None
+            }
+        };
+        self.figures.limits = Some(limits::measure(&pair.new, stream.as_deref(), self.scratch)?);
+        let (_, missing) = crate::bench::reference::missing_blocks(&pair.old, &pair.new)?;
+        self.figures.missing = Some(missing);
+        Ok(())
+    }
+
+    fn ours(&mut self, pair: &Pair, way: Way) -> Result<Row> {
+        let programs = self.programs()?;
+        let published = Published::make(programs, pair, way, self.kept)?;
+        let mut best: Option<Staged> = None;
+        for _ in 0..RUNS {
+            let staged = published.stage(programs, false, self.scratch)?;
+            best = best
+                .filter(|best| best.usage.cpu <= staged.usage.cpu)
+                .or(Some(staged));
+        }
+        let warm = best.context("nothing was staged")?;
+        let refresh = pair.kind == pair::REFRESH && pair.format == Format::Erofs;
+        let cold = refresh
+            .then(|| published.stage(programs, true, self.scratch))
+            .transpose()?;
+        let row = published.row(pair, (&warm, cold.as_ref()));
+        if way == Way::Delta && pair.format == Format::Erofs {
+            self.figures
+                .full
+                .push((pair.kind.name.to_owned(), published.full_bytes()));
+        }
+        if refresh {
+            self.refresh(&published, way, warm)?;
+        }
+        if pair.kind == pair::HOTFIX && pair.format == Format::Erofs && way == Way::Delta {
+            self.figures.deterministic =
+                Some(published.same_with_threads(programs, pair, self.scratch)?);
+        }
+        Ok(row)
+    }
+
+    /// What only the refresh is asked for.
+    fn refresh(&mut self, published: &Published, way: Way, staged: Staged) -> Result<()> {
+        let programs = self.programs()?;
+        match way {
+            Way::Full => {}
+            Way::Reuse => {
+                self.figures.make_plain_cpu_s = published.make_cpu_s();
+                self.figures.reuse = Some(staged);
+            }
+            Way::Delta => {
+                self.figures.delta = Some(staged);
+                let fsync = published.with_neighbour(programs, self.scratch)?;
+                self.figures.fsync_ms = Some(fsync);
+                match neighbours::Cgroup::new(CGROUP) {
+                    Ok(cgroup) => {
+                        published.stage_in(programs, &cgroup, self.scratch)?;
+                        self.figures.cgroup = Some(cgroup.peak()?);
+                    }
+                    Err(error) => self.skip("memory cgroup", &error),
+                }
+            }
+        }
+        Ok(())
+    }
+}
