@@ -54,6 +54,10 @@ table! {
         targets_url: String,
         mirrors: Vec<String>,
         min_throughput: Size,
+        rate_limit: Size,
+        proxy: String,
+        ca: String,
+        forbidden_is_missing: bool,
     }
 }
 

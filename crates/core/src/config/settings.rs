@@ -74,6 +74,14 @@ pub struct Repository {
     pub mirrors: Vec<String>,
     /// Slowest source that is put up with, in bytes a second.
     pub min_throughput: u64,
+    /// Bytes a second that all transfers together may take; none: as fast as the network is.
+    pub rate_limit: Option<u64>,
+    /// The proxy for every request. No environment variable is looked at.
+    pub proxy: Option<String>,
+    /// Path of a PEM file with private authorities. Where it is set, no other authority counts.
+    pub ca: Option<String>,
+    /// Take 403 for 'there is no such file', as some object stores answer it.
+    pub forbidden_is_missing: bool,
 }
 
 /// Which releases, and how far by itself.
@@ -222,11 +230,28 @@ fn repository_of(table: RepositoryTable, origins: &Origins) -> Result<Repository
         1 << 30,
         origins,
     )?;
+    let rate_limit = table.rate_limit.map(|Size(rate)| rate);
+    if let Some(rate) = rate_limit {
+        // Below the slowest source that is put up with, every transfer would look like a slow one.
+        let key = "repository.rate-limit";
+        bounded(key, rate, min_throughput, 1 << 40, origins)?;
+    }
+    if let Some(proxy) = &table.proxy {
+        check_proxy("repository.proxy", proxy, origins)?;
+    }
+    if table.ca.as_ref().is_some_and(|ca| !ca.starts_with('/')) {
+        let cause = String::from("a full path is needed: the file's folder is not the program's");
+        return Err(wrong("repository.ca", cause, origins));
+    }
     Ok(Repository {
         metadata_url,
         targets_url,
         mirrors,
         min_throughput,
+        rate_limit,
+        proxy: table.proxy,
+        ca: table.ca,
+        forbidden_is_missing: table.forbidden_is_missing.unwrap_or(false),
     })
 }
 
@@ -281,6 +306,18 @@ fn bounded(key: &str, value: u64, least: u64, most: u64, origins: &Origins) -> R
         format!("{value} is not within {least} and {most}"),
         origins,
     ))
+}
+
+/// A proxy is asked over HTTP or HTTPS; a file cannot be one.
+fn check_proxy(key: &str, url: &str, origins: &Origins) -> Result<(), Failure> {
+    if url.starts_with("file:") {
+        return Err(wrong(
+            key,
+            format!("{url:?} is no http or https URL"),
+            origins,
+        ));
+    }
+    check_url(key, url, origins)
 }
 
 /// Only the scheme and plain characters: whether anything answers there is for the network to say.

@@ -133,6 +133,21 @@ fn what_is_wrong_is_refused_with_file_and_line() {
             ":2",
         ),
         (
+            "[repository]\nrate-limit = \"100B\"",
+            Code::ConfigValue,
+            ", repository.rate-limit",
+        ),
+        (
+            "[repository]\nproxy = \"file:/x\"",
+            Code::ConfigValue,
+            ", repository.proxy",
+        ),
+        (
+            "[repository]\nca = \"ca.pem\"",
+            Code::ConfigValue,
+            ", repository.ca",
+        ),
+        (
             "[repository]\nmetadata-url = \"ftp://x/\"",
             Code::ConfigValue,
             ", repository.metadata-url",

@@ -2,51 +2,23 @@
 
 use std::io::Read;
 use std::ops::Range;
-use std::sync::{Arc, Once};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
 use reqwest::blocking::{Client, Response};
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, LOCATION, RANGE};
-use reqwest::{Certificate, Proxy, StatusCode, Url};
+use reqwest::{StatusCode, Url};
 use twinroot_core::error::{Code, Failure};
 use twinroot_ports::{Fault, Fetch, Outcome};
 
-use super::meter::{Counter, Meter, MinimumThroughput, Traffic};
-use super::{name, range, redirect};
+use super::client::{HttpOptions, client, error_chain};
+use super::meter::{Counter, Meter, Traffic};
+use super::name;
+use super::range::{self, Answer};
 use crate::fail::fault_failure;
 
 /// Bytes asked of the connection at once: small beside a segment, large beside a packet.
 const PIECE: usize = 64 * 1024;
-
-/// How to speak HTTP. No proxy variable of the environment is looked at.
-#[derive(Debug, Clone)]
-pub struct HttpOptions {
-    /// How long connecting may take.
-    pub connect_timeout: Duration,
-    /// How long the server may say nothing: before the headers, and between two pieces.
-    pub idle_timeout: Duration,
-    /// What a transfer must bring at the least.
-    pub minimum: MinimumThroughput,
-    /// The proxy for every request, if any.
-    pub proxy: Option<String>,
-    /// PEM certificates of private authorities. Where there are some, no other authority counts.
-    pub authorities: Option<Vec<u8>>,
-    /// Take 403 for 'there is no such file', as some object stores answer it.
-    pub forbidden_is_missing: bool,
-}
-
-impl Default for HttpOptions {
-    fn default() -> Self {
-        Self {
-            connect_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(30),
-            minimum: MinimumThroughput::default(),
-            proxy: None,
-            authorities: None,
-            forbidden_is_missing: false,
-        }
-    }
-}
 
 /// One mirror: a metadata URL and a targets URL.
 #[derive(Debug)]
@@ -157,6 +129,40 @@ impl HttpFetch {
         self.whole_into(&url(&self.targets, path)?, limit, sink)
     }
 
+    /// Takes the range out of a whole file that came in its place. What lies before it is thrown away, and
+    /// what lies behind it is not waited for.
+    fn cut_out(
+        &self,
+        response: Response,
+        url: &str,
+        wanted: &Range<u64>,
+        sink: &mut dyn FnMut(&[u8]) -> Result<(), Fault>,
+    ) -> Outcome<()> {
+        let mut at = 0;
+        let mut end = None;
+        let poured = self.pour(response, url, u64::MAX, &mut |piece| {
+            let part = range::overlap(at, piece, wanted);
+            at += piece.len() as u64;
+            if !part.is_empty() {
+                sink(part)?;
+            }
+            if at >= wanted.end {
+                // Not a fault of anybody: it only ends the transfer.
+                end = Some(());
+                return Err(Fault::network("the range is complete"));
+            }
+            Ok(())
+        });
+        match (poured, end) {
+            (_, Some(())) => Ok(()),
+            (Err(failure), None) => Err(failure),
+            (Ok(received), None) => {
+                let cause = format!("ended after {received} bytes, before the end of the range");
+                Err(Failure::new(Code::Truncated, url, cause))
+            }
+        }
+    }
+
     /// Moves the body into `sink`, at most `limit` bytes of it; the byte after that ends it.
     fn pour(
         &self,
@@ -184,6 +190,9 @@ impl HttpFetch {
             received += count as u64;
             if received > limit {
                 return Err(endless(url, limit));
+            }
+            if let Some(pace) = &self.options.pace {
+                pace.wait(count as u64);
             }
             meter.note(start.elapsed(), count as u64).map_err(|rate| {
                 let least = self.options.minimum.bytes_per_second;
@@ -235,8 +244,11 @@ impl Fetch for HttpFetch {
                 format!("status {status}"),
             ));
         }
-        range::check(status, response.headers(), &wanted)
+        let answer = range::check(status, response.headers(), &wanted)
             .map_err(|cause| Failure::new(Code::WrongRange, &*url, cause))?;
+        if answer == Answer::WholeFile {
+            return self.cut_out(response, &url, &wanted, sink);
+        }
         let length = wanted.end - wanted.start;
         let received = self.pour(response, &url, length, sink)?;
         if received < length {
@@ -245,44 +257,6 @@ impl Fetch for HttpFetch {
         }
         Ok(())
     }
-}
-
-/// TLS by rustls over ring, chosen here and nowhere else.
-pub(crate) fn install_tls_provider() {
-    static PROVIDER: Once = Once::new();
-    // A program that has installed one already keeps it, which is as good.
-    PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
-}
-
-fn client(options: &HttpOptions, urls: &[&str]) -> Outcome<Client> {
-    install_tls_provider();
-    let agent = concat!("twinroot/", env!("CARGO_PKG_VERSION"));
-    let invalid = |error: &dyn std::fmt::Display| {
-        Failure::new(Code::TlsFailed, urls.join(", "), error.to_string())
-    };
-    let mut builder = Client::builder()
-        .user_agent(agent)
-        .connect_timeout(options.connect_timeout)
-        // In the blocking client this bounds each wait (headers, one read), not the whole transfer.
-        .timeout(options.idle_timeout)
-        .redirect(redirect::policy())
-        .referer(false)
-        .no_proxy();
-    if let Some(proxy) = &options.proxy {
-        let parsed = Proxy::all(proxy.as_str());
-        builder = builder
-            .proxy(parsed.map_err(|e| Failure::new(Code::UrlInvalid, proxy, error_chain(&e)))?);
-    }
-    if let Some(pem) = &options.authorities {
-        let authorities =
-            Certificate::from_pem_bundle(pem).map_err(|e| invalid(&error_chain(&e)))?;
-        builder = builder.tls_certs_only(authorities);
-    } else if urls.iter().all(|url| url.starts_with("http://")) {
-        // Without TLS no authority is needed; a machine without a certificate store still works.
-        // A redirect to https then fails, it is never believed.
-        builder = builder.tls_certs_only([]);
-    }
-    builder.build().map_err(|e| invalid(&error_chain(&e)))
 }
 
 /// A base URL always ends in a slash, so that names are added below it and replace nothing.
@@ -313,20 +287,6 @@ fn endless(url: &str, limit: u64) -> Failure {
         url,
         format!("more than the {limit} bytes that may come"),
     )
-}
-
-/// The innermost reason says most: reqwest's own message is 'error sending request'.
-pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        let inner_text = inner.to_string();
-        if !text.ends_with(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        source = inner.source();
-    }
-    text
 }
 
 fn request_failure(url: &str, error: &reqwest::Error) -> Failure {

@@ -1,13 +1,15 @@
 //! Reads configuration fragments from their folders; what they mean, `core::config` says.
 
+use std::num::NonZeroU64;
 use std::path::Path;
+use std::sync::Arc;
 
 use twinroot_core::config::{Layer, Origins, Settings, Source, read};
 use twinroot_core::error::Code;
 use twinroot_ports::Outcome;
 
 use crate::fail::io_failure;
-use crate::fetch::{HttpOptions, MinimumThroughput, Mirrors, open};
+use crate::fetch::{HttpOptions, MinimumThroughput, Mirrors, Pace, open};
 
 /// Reads the `.toml` files of each folder.
 pub(super) fn load(folders: &[(Layer, &Path)]) -> Outcome<(Settings, Origins)> {
@@ -52,10 +54,26 @@ pub(super) fn source(settings: &Settings) -> Outcome<Mirrors> {
         bytes_per_second: repository.min_throughput,
         ..MinimumThroughput::default()
     };
+    let authorities = repository
+        .ca
+        .as_ref()
+        .map(|path| {
+            let path = Path::new(path);
+            std::fs::read(path)
+                .map_err(|error| io_failure(Code::ConfigUnreadable, path, "read", &error))
+        })
+        .transpose()?;
     open(
         &urls,
         &HttpOptions {
             minimum,
+            proxy: repository.proxy.clone(),
+            authorities,
+            forbidden_is_missing: repository.forbidden_is_missing,
+            pace: repository
+                .rate_limit
+                .and_then(NonZeroU64::new)
+                .map(|rate| Arc::new(Pace::new(rate))),
             ..HttpOptions::default()
         },
     )

@@ -55,9 +55,9 @@ pub const UNPACKED: Kind = kind("refresh-unpacked", "old-unpacked", "new-unpacke
 pub const HOTFIX: Kind = kind("hotfix", "middle", "new");
 /// The next release of the distribution (v2→v3).
 pub const MAJOR: Kind = kind("major", "new", "next");
-/// Only two Go programs change: containerd and one of a kubelet's size.
-pub const REBUILT: Kind = kind("go-rebuilt", "go-before", "go-after");
-/// What a week brings: a few libraries.
+/// Only a large Go program changes, in a rebuild: containerd.
+pub const REBUILT: Kind = kind("go-rebuilt", "go-before", "new");
+/// What a week brought: five source packages.
 pub const WEEK: Kind = kind("week", "week", "new");
 
 const fn kind(name: &'static str, old: &'static str, new: &'static str) -> Kind {

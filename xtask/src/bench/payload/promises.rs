@@ -58,7 +58,7 @@ fn sizes(figures: &Figures) -> Vec<Bar> {
         ),
         bytes_best(
             rows,
-            "bytes with two Go programs rebuilt",
+            "bytes with containerd rebuilt",
             ("go-rebuilt", "erofs"),
             1.0,
         ),
