@@ -3,6 +3,11 @@
 //! Promise: whatever moment it is, the machine comes up, the update ends in the new release, and what was
 //! proven on disk is not fetched again. Each killed run may cost at most what its workers held: the server
 //! sends at most the payload and, for each kill, one largest segment for each worker.
+//!
+//! By default one machine goes through many small seeded releases. With `--way` it goes from the real `old`
+//! to the real `new`, by delta or by reuse, as often as the kills need (see [`real`]).
+
+mod real;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -39,6 +44,12 @@ pub struct Args {
     /// Take the programs in this folder instead of building them
     #[arg(long, value_name = "DIR")]
     programs: Option<PathBuf>,
+    /// From the real `old` to the real `new` in this way, instead of through seeded releases
+    #[arg(long, value_enum, requires = "images")]
+    way: Option<real::Way>,
+    /// Where old.erofs and new.erofs are; `images/make.sh old new` makes them
+    #[arg(long, value_name = "DIR")]
+    images: Option<PathBuf>,
 }
 
 impl Args {
@@ -50,6 +61,8 @@ impl Args {
             seed: 1,
             mebibytes: 12,
             programs: Some(programs),
+            way: None,
+            images: None,
         }
     }
 }
@@ -77,6 +90,10 @@ pub fn run(args: &Args) -> Result<()> {
     }
     std::fs::create_dir_all(&folder)
         .with_context(|| format!("cannot make {}", folder.display()))?;
+    if let (Some(way), Some(images)) = (args.way, &args.images) {
+        real::run(args, way, images, &folder)?;
+        return std::fs::remove_dir_all(&folder).context("cannot clear the folder of this run");
+    }
     let outcome = Test::new(args, &folder)?.run(args)?;
     println!(
         "{} kills in {} updates, {} restarts; all ended in the new release; sent {} bytes for payloads of {} bytes",
@@ -178,26 +195,8 @@ impl Test {
         self.finish(release)
     }
 
-    /// Runs `apply`, and kills it when `moment` has passed; false when it ended by itself, and well.
     fn killed(&self, moment: Option<Duration>) -> Result<bool> {
-        let mut command = self.node.command(&["apply"]);
-        let mut child = command
-            .stdout(Stdio::null())
-            .spawn()
-            .context("cannot start twinroot")?;
-        if let Some(moment) = moment
-            && !ended_within(&mut child, moment)?
-        {
-            child.kill().context("cannot kill twinroot")?;
-            child.wait().context("cannot wait for twinroot")?;
-            return Ok(true);
-        }
-        let status = child.wait().context("cannot wait for twinroot")?;
-        ensure!(
-            status.success(),
-            "`twinroot apply` failed ({status}) after a kill"
-        );
-        Ok(false)
+        killed(&self.node, moment)
     }
 
     /// Restarts the machine after a kill: either release may come up, and nothing else. True when the
@@ -264,6 +263,28 @@ fn publish(
     run::capture(seeded.arg("--out").arg(&image))?;
     // Level 1: the bytes cannot be compressed, and nobody waits for the attempt.
     publisher.publish(&format!("1.{number}"), &image, 1)
+}
+
+/// Runs `apply`, and kills it when `moment` has passed; false when it ended by itself, and well.
+fn killed(node: &Node, moment: Option<Duration>) -> Result<bool> {
+    let mut command = node.command(&["apply"]);
+    let mut child = command
+        .stdout(Stdio::null())
+        .spawn()
+        .context("cannot start twinroot")?;
+    if let Some(moment) = moment
+        && !ended_within(&mut child, moment)?
+    {
+        child.kill().context("cannot kill twinroot")?;
+        child.wait().context("cannot wait for twinroot")?;
+        return Ok(true);
+    }
+    let status = child.wait().context("cannot wait for twinroot")?;
+    ensure!(
+        status.success(),
+        "`twinroot apply` failed ({status}) after a kill"
+    );
+    Ok(false)
 }
 
 /// True when the child has ended by itself before the moment.

@@ -30,17 +30,24 @@ impl Images {
                 run::root().join("target/images")
             }
         };
-        let image = |name: &str| -> Result<PathBuf> {
-            let path = folder.join(format!("{name}.erofs"));
-            if !path.is_file() {
-                bail!("{} is missing: images/make.sh builds it", path.display());
-            }
-            Ok(path)
-        };
+        let image = |name| image(&folder, name);
         Ok(Self {
             old: image("old")?,
             middle: image("middle")?,
             new: image("new")?,
         })
     }
+
+    /// The release that a node runs and the one that is offered, in `folder`.
+    pub fn old_and_new(folder: &Path) -> Result<(PathBuf, PathBuf)> {
+        Ok((image(folder, "old")?, image(folder, "new")?))
+    }
+}
+
+fn image(folder: &Path, name: &str) -> Result<PathBuf> {
+    let path = folder.join(format!("{name}.erofs"));
+    if !path.is_file() {
+        bail!("{} is missing: images/make.sh builds it", path.display());
+    }
+    Ok(path)
 }

@@ -183,6 +183,7 @@ impl HttpFetch {
             let count = response
                 .read(&mut piece)
                 .map_err(|error| body_failure(url, received, &error))?;
+            let waited = start.elapsed();
             if count == 0 {
                 return Ok(received);
             }
@@ -194,7 +195,7 @@ impl HttpFetch {
             if let Some(pace) = &self.options.pace {
                 pace.wait(count as u64);
             }
-            meter.note(start.elapsed(), count as u64).map_err(|rate| {
+            meter.note(waited, count as u64).map_err(|rate| {
                 let least = self.options.minimum.bytes_per_second;
                 Failure::new(
                     Code::TooSlow,

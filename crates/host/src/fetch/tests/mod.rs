@@ -1,4 +1,6 @@
+mod links;
 mod server;
+mod tls;
 
 use std::fmt::Write as _;
 use std::io::Write as _;

@@ -1,0 +1,114 @@
+//! Servers that ignore ranges, and a limit to the rate.
+
+use std::io::Write as _;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use twinroot_core::error::Code;
+use twinroot_ports::Fault;
+use twinroot_ports::contract::fetch::CONTENT;
+
+use super::server::Server;
+use super::{HttpOptions, Mirrors, Pace, Source, collect, fetch, fetch_with, good_server, patient};
+
+/// Sends the whole file, whatever is asked.
+fn rangeless() -> Server {
+    Server::start(|_, stream| {
+        let body = CONTENT[0].1;
+        let head = format!(
+            "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+            body.len()
+        );
+        let _ = stream.write_all(head.as_bytes());
+        let _ = stream.write_all(body);
+    })
+}
+
+#[test]
+fn a_range_is_cut_out_of_the_whole_file_where_a_server_ignores_ranges() {
+    let server = rangeless();
+    let body = CONTENT[0].1;
+    for range in [0..10, 37..4000, 0..body.len() as u64, 5..body.len() as u64] {
+        let expected = &body[range.start as usize..range.end as usize];
+        assert_eq!(
+            collect(&fetch(&server), range.clone()).unwrap(),
+            expected,
+            "{range:?}"
+        );
+    }
+}
+
+#[test]
+fn a_whole_file_that_is_too_short_for_the_range_is_refused_and_the_next_mirror_asked() {
+    let stump = Server::saying("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n0123456789");
+    assert_eq!(
+        collect(&fetch(&stump), 5..50).unwrap_err().code,
+        Code::WrongRange
+    );
+    let good = good_server();
+    let mirrors = Mirrors::new(vec![
+        Source::Http(fetch(&stump)),
+        Source::Http(fetch(&good)),
+    ])
+    .unwrap();
+    assert_eq!(collect(&mirrors, 5..50).unwrap(), &CONTENT[0].1[5..50]);
+}
+
+#[test]
+fn a_whole_file_that_breaks_off_within_the_range_goes_on_at_the_next_mirror() {
+    let body = CONTENT[0].1;
+    let dying = Server::start(move |_, stream| {
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+        let _ = stream.write_all(head.as_bytes());
+        let _ = stream.write_all(&body[..500]);
+    });
+    assert_eq!(
+        collect(&fetch(&dying), 100..900).unwrap_err().code,
+        Code::Truncated
+    );
+    let good = good_server();
+    let mirrors = Mirrors::new(vec![
+        Source::Http(fetch(&dying)),
+        Source::Http(fetch(&good)),
+    ])
+    .unwrap();
+    assert_eq!(collect(&mirrors, 100..900).unwrap(), &body[100..900]);
+    assert_eq!(good.requests()[0].header("range").unwrap(), "bytes=500-899");
+}
+
+#[test]
+fn a_refusal_of_the_receiver_is_told_even_while_a_range_is_cut_out() {
+    use twinroot_ports::Fetch;
+    let outcome =
+        fetch(&rangeless()).range("payload", 5..50, &mut |_| Err(Fault::disk("no space")));
+    assert_eq!(outcome.unwrap_err().code, Code::DiskIo);
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test of waiting")]
+fn two_mirrors_together_keep_to_the_rate_limit() {
+    let servers = [good_server(), good_server()];
+    // The file four times at this rate takes four times this long at the least.
+    let rate = 5 * CONTENT[0].1.len() as u64;
+    let options = HttpOptions {
+        pace: NonZeroU64::new(rate).map(|rate| Arc::new(Pace::new(rate))),
+        ..patient()
+    };
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for server in &servers {
+            let fetch = fetch_with(server, options.clone());
+            scope.spawn(move || {
+                for _ in 0..2 {
+                    collect(&fetch, 0..CONTENT[0].1.len() as u64).unwrap();
+                }
+            });
+        }
+    });
+    assert!(
+        start.elapsed() >= Duration::from_millis(800),
+        "{:?}",
+        start.elapsed()
+    );
+}
