@@ -7,7 +7,7 @@
 //! By default one machine goes through many small seeded releases. With `--way` it goes from the real `old`
 //! to the real `new`, by delta or by reuse, as often as the kills need (see [`real`]).
 
-mod real;
+pub mod real;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
