@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use super::keep::Kept;
 use super::limits::{self, Limits};
-use super::ours::{Published, Staged, Way};
+use super::ours::{Published, Staged, Way, same_with_threads};
 use super::pair::{self, Format, Kind, Pair};
 use super::peer::Peer;
 use super::row::Row;
@@ -18,14 +18,12 @@ const RUNS: usize = 3;
 /// Memory with the page cache that staging must get by with, in bytes.
 pub const CGROUP: u64 = 64 << 20;
 
+/// What `--pair` calls the seeded images.
+const SEEDED: &str = "seeded";
+
 /// Which tools run on a pair. The refresh gets all; on the others the peers that are best there or that a
 /// bar names.
 const PLAN: &[(Kind, Format, &[&str])] = &[
-    (
-        pair::HOTFIX,
-        Format::Erofs,
-        &["xdelta3", "ostree-static-delta", "casync", "twinroot-delta"],
-    ),
     (
         pair::REFRESH,
         Format::Erofs,
@@ -46,24 +44,24 @@ const PLAN: &[(Kind, Format, &[&str])] = &[
         ],
     ),
     (
-        pair::UNPACKED,
+        pair::HOTFIX,
         Format::Erofs,
-        &["xdelta3", "twinroot-delta"],
-    ),
-    (
-        pair::REBUILT,
-        Format::Erofs,
-        &[
-            "xdelta3",
-            "ostree-static-delta",
-            "zstd-patch-from",
-            "twinroot-delta",
-        ],
+        &["xdelta3", "ostree-static-delta", "casync", "twinroot-delta"],
     ),
     (
         pair::WEEK,
         Format::Erofs,
         &["xdelta3", "ostree-static-delta", "twinroot-delta"],
+    ),
+    (
+        pair::REBUILT,
+        Format::Erofs,
+        &["xdelta3", "ostree-static-delta", "twinroot-delta"],
+    ),
+    (
+        pair::UNPACKED,
+        Format::Erofs,
+        &["xdelta3", "twinroot-delta"],
     ),
     (
         pair::MAJOR,
@@ -116,6 +114,8 @@ pub struct Run<'a> {
     images: &'a Path,
     kept: &'a Kept,
     scratch: &'a Path,
+    /// Releases that are measured against the same new one lie in one repository.
+    shared: Option<Published>,
     figures: Figures,
 }
 
@@ -132,6 +132,7 @@ impl<'a> Run<'a> {
             images,
             kept,
             scratch,
+            shared: None,
             figures: Figures::default(),
         }
     }
@@ -160,7 +161,8 @@ impl<'a> Run<'a> {
                 Err(error) => self.skip(&format!("{} ({})", kind.name, format.name()), &error),
             }
         }
-        if options.pairs.is_empty() && options.tools.is_empty() {
+        let seeded = options.pairs.iter().any(|name| name == SEEDED);
+        if seeded || options.pairs.is_empty() && options.tools.is_empty() {
             let programs = self.programs()?;
             super::promises::seeded(&mut self.figures, programs, self.scratch, options.large)?;
         }
@@ -222,12 +224,41 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// The repository with deltas from every release that `new` follows, the refresh's the last before it.
+    fn publish_shared(&mut self) -> Result<Published> {
+        if let Some(published) = self.shared.take() {
+            return Ok(published);
+        }
+        let kinds = [pair::HOTFIX, pair::WEEK, pair::REBUILT, pair::REFRESH];
+        let pairs: Vec<Pair> = kinds
+            .into_iter()
+            .filter_map(|kind| Pair::find(self.images, kind, Format::Erofs).ok())
+            .collect();
+        Published::make(self.programs()?, &pairs, Way::Delta, self.kept)
+    }
+
     fn ours(&mut self, pair: &Pair, way: Way) -> Result<Row> {
         let programs = self.programs()?;
-        let published = Published::make(programs, pair, way, self.kept)?;
+        let erofs = pair.format == Format::Erofs;
+        let shares = way == Way::Delta && erofs && pair.kind.new == pair::REFRESH.new;
+        let published = if shares {
+            self.publish_shared()?
+        } else {
+            Published::make(programs, std::slice::from_ref(pair), way, self.kept)?
+        };
+        let row = self.ours_of(pair, way, &published);
+        if shares {
+            self.shared = Some(published);
+        }
+        row
+    }
+
+    fn ours_of(&mut self, pair: &Pair, way: Way, published: &Published) -> Result<Row> {
+        let programs = self.programs()?;
+        let kind = pair.kind.name;
         let mut best: Option<Staged> = None;
         for _ in 0..RUNS {
-            let staged = published.stage(programs, false, self.scratch)?;
+            let staged = published.stage(programs, kind, false, self.scratch)?;
             best = best
                 .filter(|best| best.usage.cpu <= staged.usage.cpu)
                 .or(Some(staged));
@@ -235,20 +266,20 @@ impl<'a> Run<'a> {
         let warm = best.context("nothing was staged")?;
         let refresh = pair.kind == pair::REFRESH && pair.format == Format::Erofs;
         let cold = refresh
-            .then(|| published.stage(programs, true, self.scratch))
+            .then(|| published.stage(programs, kind, true, self.scratch))
             .transpose()?;
         let row = published.row(pair, (&warm, cold.as_ref()));
         if way == Way::Delta && pair.format == Format::Erofs {
             self.figures
                 .full
-                .push((pair.kind.name.to_owned(), published.full_bytes()));
+                .push((kind.to_owned(), published.full_bytes()));
         }
         if refresh {
-            self.refresh(&published, way, warm)?;
+            self.refresh(published, way, warm)?;
         }
         if pair.kind == pair::HOTFIX && pair.format == Format::Erofs && way == Way::Delta {
-            self.figures.deterministic =
-                Some(published.same_with_threads(programs, pair, self.scratch)?);
+            let same = same_with_threads(programs, pair, self.scratch)?;
+            self.figures.deterministic = Some(same);
         }
         Ok(row)
     }
@@ -264,11 +295,11 @@ impl<'a> Run<'a> {
             }
             Way::Delta => {
                 self.figures.delta = Some(staged);
-                let fsync = published.with_neighbour(programs, self.scratch)?;
+                let fsync = published.with_neighbour(programs, pair::REFRESH.name, self.scratch)?;
                 self.figures.fsync_ms = Some(fsync);
                 match neighbours::Cgroup::new(CGROUP) {
                     Ok(cgroup) => {
-                        published.stage_in(programs, &cgroup, self.scratch)?;
+                        published.stage_in(programs, pair::REFRESH.name, &cgroup, self.scratch)?;
                         self.figures.cgroup = Some(cgroup.peak()?);
                     }
                     Err(error) => self.skip("memory cgroup", &error),

@@ -19,8 +19,8 @@ use crate::bench::usage::{self, Usage};
 use crate::programs::Programs;
 use crate::run;
 
-/// The release that runs and the one that comes.
-const VERSIONS: [&str; 2] = ["1.0", "1.1"];
+/// The release that comes; those that run are 1.0, 1.1, ….
+const NEW: &str = "2.0";
 /// Nobody fetches the payload of the release before.
 const UNFETCHED_LEVEL: u8 = 1;
 /// The level that releases are made with.
@@ -51,11 +51,11 @@ impl Way {
         }
     }
 
-    /// Words for `twinroot-publish add`: deltas against this many releases.
-    const fn deltas(self) -> &'static str {
+    /// For `twinroot-publish add`: deltas against so many releases.
+    fn deltas(self, bases: usize) -> String {
         match self {
-            Self::Delta => "1",
-            Self::Reuse | Self::Full => "0",
+            Self::Delta => bases.to_string(),
+            Self::Reuse | Self::Full => "0".into(),
         }
     }
 }
@@ -99,11 +99,12 @@ impl Staged {
     }
 }
 
-/// A published pair and what making it took.
+/// Releases that run, a release that comes, and what making that one took.
 #[derive(Debug)]
 pub struct Published {
     publisher: Publisher,
-    old: Release,
+    /// The releases that run, by the name of their kind.
+    bases: Vec<(&'static str, Release)>,
     new: Release,
     made: Made,
     fresh: bool,
@@ -111,29 +112,31 @@ pub struct Published {
 }
 
 impl Published {
-    /// Publishes the pair, or takes the repository that an earlier run has kept.
-    pub fn make(programs: &Programs, pair: &Pair, way: Way, kept: &Kept) -> Result<Self> {
+    /// Publishes what runs (in the order given) and then what comes, which all pairs share; or takes the
+    /// repository that an earlier run has kept. One `add` makes all deltas: coding the full payload takes
+    /// longer than they do.
+    pub fn make(programs: &Programs, pairs: &[Pair], way: Way, kept: &Kept) -> Result<Self> {
+        let last = pairs.last().context("there is no pair to publish")?;
         // A repository is kept by the program that made it and by the day: its metadata expires.
         let program = super::keep::digest_of(&programs.path("twinroot-publish"))?;
-        let deltas = way.deltas();
-        let [old, new] = &pair.digests;
-        let day = today();
-        let about = [program.as_str(), deltas, old, new, &day];
+        let (deltas, day) = (way.deltas(pairs.len()), today());
+        let mut about = vec![program.as_str(), &deltas, &last.digests[1], &day];
+        about.extend(pairs.iter().map(|pair| pair.digests[0].as_str()));
+        let version = |number: usize| format!("1.{number}");
         let (folder, made, fresh) = kept.get("twinroot", &about, |folder| {
+            let names: Vec<_> = pairs.iter().map(|pair| pair.kind.name).collect();
             println!(
                 "publishing {} ({}), {deltas} delta(s)",
-                pair.kind.name,
-                pair.format.name()
+                names.join(", "),
+                last.format.name()
             );
             let publisher = Publisher::new(programs, folder)?;
-            let words = ["--delta-from", deltas];
-            publisher.publish_with(
-                VERSIONS[0],
-                &pair.old,
-                UNFETCHED_LEVEL,
-                &["--delta-from", "0"],
-            )?;
-            let (release, usage) = publisher.publish_with(VERSIONS[1], &pair.new, LEVEL, &words)?;
+            for (number, pair) in pairs.iter().enumerate() {
+                let words = ["--delta-from", "0"];
+                publisher.publish_with(&version(number), &pair.old, UNFETCHED_LEVEL, &words)?;
+            }
+            let words = ["--delta-from", &deltas];
+            let (release, usage) = publisher.publish_with(NEW, &last.new, LEVEL, &words)?;
             Ok(Made {
                 bytes: release.payload_bytes,
                 requests: 0,
@@ -150,18 +153,26 @@ impl Published {
             root_hash: String::new(),
             payload_bytes: made.bytes,
         };
-        let (old, new) = (
-            release(VERSIONS[0], &pair.old),
-            release(VERSIONS[1], &pair.new),
-        );
+        let bases = pairs.iter().enumerate();
+        let bases = bases
+            .map(|(number, pair)| (pair.kind.name, release(&version(number), &pair.old)))
+            .collect();
+        let new = release(NEW, &last.new);
         Ok(Self {
             publisher,
-            old,
+            bases,
             new,
             made,
             fresh,
             way,
         })
+    }
+
+    fn base(&self, kind: &str) -> Result<&Release> {
+        let found = self.bases.iter().find(|(name, _)| *name == kind);
+        Ok(&found
+            .with_context(|| format!("{kind} was not published"))?
+            .1)
     }
 
     /// Size of the full payload, index included.
@@ -181,8 +192,14 @@ impl Published {
 
     /// Stages the release on a new machine; `cold` drops the cache of the machine's disk and of the served
     /// files first.
-    pub fn stage(&self, programs: &Programs, cold: bool, scratch: &Path) -> Result<Staged> {
-        self.on_a_machine(programs, scratch, |node| {
+    pub fn stage(
+        &self,
+        programs: &Programs,
+        kind: &str,
+        cold: bool,
+        scratch: &Path,
+    ) -> Result<Staged> {
+        self.on_a_machine(programs, kind, scratch, |node| {
             if cold {
                 drop_cache(&node.disk())?;
                 let payloads = self.payloads();
@@ -195,17 +212,28 @@ impl Published {
     }
 
     /// The same inside a cgroup.
-    pub fn stage_in(&self, programs: &Programs, cgroup: &Cgroup, scratch: &Path) -> Result<Staged> {
-        self.on_a_machine(programs, scratch, |node| {
+    pub fn stage_in(
+        &self,
+        programs: &Programs,
+        kind: &str,
+        cgroup: &Cgroup,
+        scratch: &Path,
+    ) -> Result<Staged> {
+        self.on_a_machine(programs, kind, scratch, |node| {
             usage::measure(&mut cgroup.wrap(&node.command(&["stage"])))
         })
     }
 
     /// The 99th percentile of a neighbour's fsync in milliseconds: idle for as long as a staging takes, then
     /// while one runs on the same file system.
-    pub fn with_neighbour(&self, programs: &Programs, scratch: &Path) -> Result<(f64, f64)> {
+    pub fn with_neighbour(
+        &self,
+        programs: &Programs,
+        kind: &str,
+        scratch: &Path,
+    ) -> Result<(f64, f64)> {
         let mut busy = None;
-        let staged = self.on_a_machine(programs, scratch, |node| {
+        let staged = self.on_a_machine(programs, kind, scratch, |node| {
             let (usage, p99, _) = fsync_p99(scratch, || node.stage())?;
             busy = Some(p99);
             Ok(usage)
@@ -219,48 +247,10 @@ impl Published {
         Ok((idle.as_secs_f64() * 1e3, busy.as_secs_f64() * 1e3))
     }
 
-    /// True where one and two threads, each making the delta anew, give the same payload files.
-    pub fn same_with_threads(
-        &self,
-        programs: &Programs,
-        pair: &Pair,
-        scratch: &Path,
-    ) -> Result<bool> {
-        let mut seen = Vec::new();
-        for threads in ["1", "2"] {
-            let folder = scratch.join(format!("threads-{threads}"));
-            std::fs::create_dir_all(&folder).context("cannot make a folder")?;
-            let publisher = Publisher::new(programs, &folder)?;
-            let words = ["--threads", threads, "--delta-from"];
-            let with = |count| words.iter().copied().chain([count]).collect::<Vec<_>>();
-            publisher.publish_with(VERSIONS[0], &pair.old, UNFETCHED_LEVEL, &with("0"))?;
-            publisher.publish_with(VERSIONS[1], &pair.new, UNFETCHED_LEVEL, &with("1"))?;
-            // Files are named by their digest. A boot file carries the time of its build, so it is left out.
-            let boot = boot_files(&publisher)?;
-            let mut names = BTreeSet::new();
-            let payloads = publisher.published().join("targets/payload");
-            for file in std::fs::read_dir(payloads).context("cannot list the payloads")? {
-                let name = format!("payload/{}", file?.file_name().to_string_lossy());
-                names.insert(name);
-            }
-            let old_boot = format!(
-                "payload/{}",
-                super::keep::digest_of(&publisher.uki(VERSIONS[0]))?
-            );
-            names.retain(|name| !boot.contains(name) && *name != old_boot);
-            ensure!(
-                names.len() >= 3,
-                "expected two full payloads and a delta, found {names:?}"
-            );
-            seen.push(names);
-            std::fs::remove_dir_all(folder).context("cannot remove a repository")?;
-        }
-        Ok(seen[0] == seen[1])
-    }
-
     fn on_a_machine(
         &self,
         programs: &Programs,
+        kind: &str,
         scratch: &Path,
         stage: impl FnOnce(&Node) -> Result<Usage>,
     ) -> Result<Staged> {
@@ -271,7 +261,7 @@ impl Published {
         }
         let base = match self.way {
             Way::Full => foreign_release(programs, &self.new, scratch)?,
-            Way::Delta | Way::Reuse => self.old.clone(),
+            Way::Delta | Way::Reuse => self.base(kind)?.clone(),
         };
         let node = Node::install(programs, &folder, &self.publisher, &base, &server)?;
         node.check()?;
@@ -319,16 +309,49 @@ impl Published {
             fresh: self.fresh,
             warm: Some(warm.applied()),
             cold: cold.map(Staged::applied),
-            note: "from an HTTP server to the slot of a machine in files, flushed; the proof after is apart"
+            note: "from an HTTP server to the slot of a machine in files, flushed; the proof after is apart. \
+                Making is one `add`: the full payload, and the deltas from all releases that are measured \
+                against the same new one"
                 .into(),
         }
     }
 }
 
+/// True where one and two threads, each making the delta anew, give the same payload files.
+pub fn same_with_threads(programs: &Programs, pair: &Pair, scratch: &Path) -> Result<bool> {
+    let mut seen = Vec::new();
+    for threads in ["1", "2"] {
+        let folder = scratch.join(format!("threads-{threads}"));
+        std::fs::create_dir_all(&folder).context("cannot make a folder")?;
+        let publisher = Publisher::new(programs, &folder)?;
+        let words = ["--threads", threads, "--delta-from"];
+        let with = |count| words.iter().copied().chain([count]).collect::<Vec<_>>();
+        publisher.publish_with("1.0", &pair.old, UNFETCHED_LEVEL, &with("0"))?;
+        publisher.publish_with(NEW, &pair.new, UNFETCHED_LEVEL, &with("1"))?;
+        // Files are named by their digest. A boot file carries the time of its build, so it is left out.
+        let boot = boot_files(&publisher)?;
+        let mut names = BTreeSet::new();
+        let payloads = publisher.published().join("targets/payload");
+        for file in std::fs::read_dir(payloads).context("cannot list the payloads")? {
+            let name = format!("payload/{}", file?.file_name().to_string_lossy());
+            names.insert(name);
+        }
+        let old_boot = format!("payload/{}", super::keep::digest_of(&publisher.uki("1.0"))?);
+        names.retain(|name| !boot.contains(name) && *name != old_boot);
+        ensure!(
+            names.len() >= 3,
+            "expected two full payloads and a delta, found {names:?}"
+        );
+        seen.push(names);
+        std::fs::remove_dir_all(folder).context("cannot remove a repository")?;
+    }
+    Ok(seen[0] == seen[1])
+}
+
 /// Payload files of the boot file, by their path below the targets URL, as the manifest lists them.
 fn boot_files(publisher: &Publisher) -> Result<BTreeSet<String>> {
     let targets = publisher.published().join("targets");
-    let folder = targets.join(format!("channels/stable/{PRODUCT}/x86-64/{}", VERSIONS[1]));
+    let folder = targets.join(format!("channels/stable/{PRODUCT}/x86-64/{}", NEW));
     let mut paths = BTreeSet::new();
     for file in
         std::fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))?
