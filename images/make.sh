@@ -124,7 +124,7 @@ unpack_kernel() {
     start=$((($(number "$file" 497 1) + 1) * 512 + $(number "$file" 584 4)))
     # The last four bytes say how long the kernel is once unpacked.
     length=$(($(number "$file" 588 4) - 4))
-    tail -c +$((start + 1)) "$file" | head -c "$length" >"$work.payload"
+    head -c $((start + length)) "$file" | tail -c "$length" >"$work.payload"
     [ "$(number "$work.payload" 0 4)" = 407642370 ] || fail "the kernel in $file is not packed with LZ4"
     { head -c "$start" "$file"; lz4 -d -q -c "$work.payload"; tail -c +$((start + length + 1)) "$file"; } >"$work.kernel"
     rm "$work.payload"

@@ -39,6 +39,13 @@ fn text(seed: u64, bytes: usize) -> Vec<u8> {
     out
 }
 
+/// Rows of few different bytes, which occur nowhere else.
+fn table(bytes: usize) -> Vec<u8> {
+    (0..bytes as u64)
+        .map(|n| b"QWXYZ\n"[(mix(n / 3) % 6) as usize])
+        .collect()
+}
+
 /// An image, and one after it: blocks that stay, move and go, zeroes, content that shifts by a few bytes,
 /// and content that is new, compressible and not.
 fn images() -> (Vec<u8>, Vec<u8>) {
@@ -52,7 +59,7 @@ fn images() -> (Vec<u8>, Vec<u8>) {
         shifted[at] = shifted[at].wrapping_add(4);
     }
     shifted.truncate(program.len());
-    let fresh = [noise(9, 12 * BLOCK), text(77_000, 30 * BLOCK)].concat();
+    let fresh = [noise(9, 48 * BLOCK), table(48 * BLOCK)].concat();
     let target = [&moved[..], &zero, &kept, &shifted, &fresh].concat();
     (base, target)
 }
