@@ -34,7 +34,10 @@ pub(super) fn play(lab: &mut Lab) -> Result<()> {
     // Brought by the release: a user, and a unit that runs as this user.
     node.sh("getent passwd twinroot-test && systemctl is-active twinroot-test-added.service")?;
 
-    node.good(&["twinroot", "rollback", "--reason", "a scenario goes back"])?;
+    // The agent holds the lock as long as it runs.
+    node.sh("systemctl stop twinroot-agent.service\n\
+             twinroot rollback --reason 'a scenario goes back' --no-reboot\n\
+             systemctl --no-block reboot")?;
     node.wait_boot()?;
     node.wait_status("1.0 at rest", |status| {
         status["booted"]["release"]["version"] == "1.0" && status["phase"] == "idle"

@@ -36,8 +36,7 @@ pub(super) fn play(lab: &mut Lab) -> Result<()> {
         node.expect_enforced(&old, "a")?;
     }
     node.server.set_faults(Vec::new());
-    node.good(&["twinroot", "apply", "--no-reboot"])?;
-    node.good(&["systemctl", "--no-block", "reboot"])?;
+    node.look_now()?;
     node.wait_boot()?;
     node.wait_committed("1.1")?;
     node.passed();
