@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 use crate::run::{self, Steps};
-use crate::{demo, lint, tests};
+use crate::{demo, lint, mutants, tests};
 
 /// Options of `./x ci`.
 #[derive(Debug, clap::Args)]
@@ -50,6 +50,7 @@ fn all(steps: &mut Steps, args: &Args) -> Result<()> {
     } else {
         steps.step("tests", || tests::run(&tests::Args::default()))?;
     }
+    steps.step("mutants", || mutants::run(&mutants::Args::default()))?;
     licences(steps)?;
     if args.without.contains(&Step::Demo) {
         steps.skip("demo", "left out by --without demo");

@@ -13,6 +13,7 @@ pub mod image;
 pub mod kill;
 pub mod lint;
 pub mod machine;
+pub mod mutants;
 pub mod programs;
 pub mod run;
 pub mod table;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, ci, demo, image, kill, lint, machine, tests, vm};
+use xtask::{bench, ci, demo, image, kill, lint, machine, mutants, tests, vm};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -33,6 +33,8 @@ enum Task {
     KillTest(kill::Args),
     /// Build images of the reference host: programs as they ship, then `twinroot-image`
     Image(image::Args),
+    /// Make mistakes in the source of the pure rooms, one at a time, and see that a test fails for each
+    Mutants(mutants::Args),
     /// Make or boot a machine that lives in a folder of files
     Machine(machine::Args),
     /// Boot the reference host in QEMU: scenarios, demonstration, a disk of your own
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         Task::Bench(args) => bench::run(&args),
         Task::KillTest(args) => kill::run(&args),
         Task::Image(args) => image::run(&args),
+        Task::Mutants(args) => mutants::run(&args),
         Task::Machine(args) => machine::run(&args),
         Task::Vm(args) => vm::run(&args),
     };
