@@ -61,6 +61,7 @@ pub struct Book {
     plain: Line,
     withdrawn: Line,
     rotated: Line,
+    by_delta: Line,
 }
 
 impl Default for Book {
@@ -77,6 +78,7 @@ impl Book {
             plain: releases::plain(),
             withdrawn: releases::withdrawn(),
             rotated: releases::rotated(),
+            by_delta: releases::by_delta(),
         }
     }
 
@@ -130,6 +132,7 @@ impl Book {
         all.push(self.history("manual rollback", updated.clone(), vec![rollback()], "1.0"));
         all.push(self.withdrawal(driver)?);
         all.push(self.rotation(driver)?);
+        all.push(self.patched(driver)?);
         let again = self.update_to("1.2");
         all.push(self.history("update after manual rollback", rolled_back, again, "1.2"));
         all.extend(self.gone_bad(&updated, driver)?);
@@ -205,6 +208,14 @@ impl Book {
         let start = self.lived(line, &[], driver)?;
         let steps = vec![publish(line, "1.1"), update()];
         Ok(self.history_on(line, "key rotation", start, steps, "1.1"))
+    }
+
+    /// The slot and the boot image are written by deltas from what runs.
+    fn patched(&self, driver: &dyn Driver) -> Result<History, Violation> {
+        let line = &self.by_delta;
+        let start = self.lived(line, &[], driver)?;
+        let steps = vec![publish(line, "1.1"), update()];
+        Ok(self.history_on(line, "update by delta", start, steps, "1.1"))
     }
 
     /// Weeks later the committed slot rots, or its release panics; the other slot is reached, and

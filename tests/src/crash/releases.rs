@@ -7,6 +7,7 @@ use std::sync::Arc;
 use twinroot_payload::encode::Params;
 use twinroot_payload::io::Fault;
 use twinroot_payload::verity::{BLOCK, Superblock, TreeBuilder, TreeShape, block_hash};
+use twinroot_publish::add::AddPlan;
 use twinroot_publish::fake::{self, Release, Repo, SALT, STABLE};
 use twinroot_sim::source::Repository;
 use twinroot_trust::time::{Seconds, UnixTime};
@@ -87,6 +88,22 @@ impl Work {
         self.mark(version);
     }
 
+    /// A release of which every second block has a few bytes of its own, with deltas that pay.
+    fn release_by_delta(&mut self, version: &'static str, seed: u8) {
+        self.repo.pass(Seconds(3600));
+        let mut image = fake::image(1, BLOCKS);
+        for block in image.chunks_exact_mut(BLOCK).skip(1).step_by(2) {
+            block[200..208].fill(seed);
+        }
+        let change = |plan: &mut AddPlan| plan.delta_from = 2;
+        let release = self.repo.release_with(STABLE, version, &image, change);
+        let made = &release.added.deltas;
+        let paid = made.iter().filter(|d| d.published && d.kind == "root");
+        assert_eq!(paid.count(), self.line.releases.len().min(2), "{made:?}");
+        self.line.releases.insert(version, release);
+        self.mark(version);
+    }
+
     fn mark(&mut self, name: &'static str) {
         let repository = read(&self.repo.published());
         self.line.stages.insert(name, Arc::new(repository));
@@ -106,6 +123,19 @@ pub fn plain() -> Line {
     work.release("1.1", 11);
     work.release("1.2", 12);
     work.release("9.0", 90);
+    work.done()
+}
+
+/// The same three with deltas from one to the next.
+///
+/// # Panics
+/// Where a delta does not pay: then the history would say nothing of deltas.
+#[must_use]
+pub fn by_delta() -> Line {
+    let mut work = Work::new();
+    work.release_by_delta("1.0", 10);
+    work.release_by_delta("1.1", 11);
+    work.release_by_delta("9.0", 90);
     work.done()
 }
 
