@@ -18,6 +18,8 @@ pub struct Args {
 pub enum Step {
     /// All tests with their counts
     Test,
+    /// Mistakes made in the source, each of which a test has to see
+    Mutants,
     /// The demonstration
     Demo,
 }
@@ -50,7 +52,11 @@ fn all(steps: &mut Steps, args: &Args) -> Result<()> {
     } else {
         steps.step("tests", || tests::run(&tests::Args::default()))?;
     }
-    steps.step("mutants", || mutants::run(&mutants::Args::default()))?;
+    if args.without.contains(&Step::Mutants) {
+        steps.skip("mutants", "left out by --without mutants");
+    } else {
+        steps.step("mutants", || mutants::run(&mutants::Args::default()))?;
+    }
     licences(steps)?;
     if args.without.contains(&Step::Demo) {
         steps.skip("demo", "left out by --without demo");

@@ -69,7 +69,13 @@ impl Copy {
         }
         let listed = run::capture(
             std::process::Command::new("git")
-                .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+                .args([
+                    "ls-files",
+                    "-z",
+                    "--cached",
+                    "--others",
+                    "--exclude-standard",
+                ])
                 .current_dir(root()),
         )?;
         for file in listed.split('\0').filter(|file| !file.is_empty()) {
@@ -138,7 +144,9 @@ fn manifest(root: &Path) -> PathBuf {
 fn failures(text: &str) -> impl Iterator<Item = &str> {
     text.lines().filter_map(|line| {
         let name = line.strip_prefix("    ")?;
-        let path = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b':');
+        let path = name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b':');
         (path && !name.is_empty()).then_some(name)
     })
 }

@@ -309,14 +309,17 @@ fn request_failure(url: &str, error: &reqwest::Error) -> Failure {
 fn caused_by_tls(error: &reqwest::Error) -> bool {
     let mut source = std::error::Error::source(error);
     while let Some(inner) = source {
-        let tls = inner.is::<rustls::Error>()
-            || inner
-                .downcast_ref::<std::io::Error>()
-                .is_some_and(|io| io.get_ref().is_some_and(|e| e.is::<rustls::Error>()));
-        if tls {
+        if inner.is::<rustls::Error>() {
             return true;
         }
-        source = inner.source();
+        // What an I/O error wraps is not its source but itself: its source is that of what it wraps. And an
+        // I/O error may wrap another one.
+        source = match inner.downcast_ref::<std::io::Error>() {
+            Some(io) => io
+                .get_ref()
+                .map(|wrapped| wrapped as &(dyn std::error::Error + 'static)),
+            None => inner.source(),
+        };
     }
     false
 }
