@@ -4,6 +4,7 @@
 //! programs and against judges that were written elsewhere. Layer: on top of everything. This library
 //! holds only what several of those tests share. Must never: be needed by a program.
 
+pub mod openapi;
 pub mod pages;
 pub mod python_tuf;
 

@@ -8,10 +8,12 @@ use twinroot_core::update::table;
 
 /// Every such page: path below the workspace, and its content.
 #[must_use]
-pub fn all() -> [(&'static str, String); 2] {
+pub fn all() -> [(&'static str, String); 4] {
     [
         ("docs/state-machine.md", state_machine()),
         ("docs/errors.md", errors()),
+        ("docs/why.md", why()),
+        ("docs/openapi.json", crate::openapi::document()),
     ]
 }
 
@@ -54,6 +56,16 @@ fn errors() -> String {
         }
     }
     text
+}
+
+fn why() -> String {
+    format!(
+        "# Why nothing happens\n\n\
+         Printed from the code by `cargo run -p twinroot-tests --bin lab -- pages`; a test holds it to the code.\n\n\
+         `twinroot why`, `GET /v1/why`, the metric `twinroot_waits_for` and the status line of the service name\n\
+         one of these codes for every update that waits. A code keeps its meaning for ever; sentences may change.\n\n{}",
+        twinroot_core::why::table::markdown()
+    )
 }
 
 fn again(retry: Retry) -> &'static str {

@@ -36,6 +36,10 @@ pub struct Agent<'a> {
     pub(crate) counters: Counters,
     pub(crate) judge: Option<Judge>,
     pub(crate) results: Vec<CheckResult>,
+    /// Shortest period of the checks that ran last, in milliseconds.
+    pub(crate) shortest_period: Option<u64>,
+    /// When the daemon checks next; nothing where no daemon plans it.
+    pub(crate) next_check: Option<UnixTime>,
     facts: Facts,
     recorder: Recorder,
     bundles: BTreeMap<Digest, Bundle>,
@@ -95,6 +99,8 @@ impl<'a> Agent<'a> {
             counters: Counters::default(),
             judge: None,
             results: Vec::new(),
+            shortest_period: None,
+            next_check: None,
             facts,
             recorder,
             bundles: BTreeMap::new(),

@@ -1,11 +1,9 @@
 //! The history: one small JSON document a line, numbered, kept in the store. What was ignored is in
 //! it too, so that nothing happens without a trace.
 
-use serde::{Deserialize, Serialize};
 use twinroot_core::facts::Facts;
-use twinroot_core::update::{Note, SavedRelease};
+use twinroot_core::update::Note;
 use twinroot_ports::{Code, Failure, Outcome, Ports, Store};
-use twinroot_trust::time::UnixTime;
 
 use crate::observer::Totals;
 
@@ -15,29 +13,7 @@ const FOLDER: &str = "history";
 /// Lines that are kept: at a release a week with a dozen lines each, more than a year and a half.
 const KEPT: usize = 1000;
 
-/// One line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct HistoryLine {
-    /// Rises by one.
-    pub number: u64,
-    /// When, by the system clock.
-    pub at: UnixTime,
-    /// In which boot.
-    pub boot: String,
-    /// The version that ran.
-    pub running: String,
-    /// What ended: `staged`, `activated`, `committed`, `rolled-back`, `denied`, ….
-    pub what: String,
-    /// The release it was about.
-    pub release: Option<SavedRelease>,
-    /// One sentence.
-    pub detail: String,
-    /// Bytes fetched in this run of the program until then.
-    pub fetched: u64,
-    /// Bytes written to a slot in this run of the program until then.
-    pub written: u64,
-}
+pub use twinroot_core::wire::HistoryLine;
 
 /// Appends a line.
 pub(crate) fn append(ports: Ports<'_>, note: &Note, facts: &Facts, totals: Totals) -> Outcome<()> {

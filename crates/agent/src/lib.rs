@@ -10,6 +10,8 @@
 //! with the effects of a step after one of them has failed.
 
 mod agent;
+pub mod api;
+pub mod daemon;
 pub mod history;
 mod observe;
 mod observer;
@@ -17,6 +19,7 @@ mod options;
 pub mod perform;
 mod recorder;
 pub mod report;
+pub mod request;
 
 pub use agent::Agent;
 pub use observer::{Observer, Progress, Quiet, Totals};

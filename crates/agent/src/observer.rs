@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use twinroot_core::update::{Note, Phase};
+use twinroot_core::update::{HealthPurpose, HealthVerdict, Note, Phase};
 
 /// How far a long effect is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub trait Observer: Sync {
     fn phase(&self, _phase: &Phase) {}
     /// A long effect went on.
     fn progress(&self, _progress: &Progress) {}
+    /// Health was judged.
+    fn health(&self, _purpose: HealthPurpose, _verdict: &HealthVerdict) {}
     /// A line of history.
     fn note(&self, _note: &Note) {}
 }

@@ -3,6 +3,7 @@
 use twinroot_core::config::{Settings, Strategy};
 use twinroot_core::health::Rules;
 use twinroot_core::rollout::Seed;
+use twinroot_core::schedule::Zone;
 use twinroot_core::update::{Goal, Policy};
 use twinroot_trust::keys::KeyPolicy;
 use twinroot_trust::release::Identity;
@@ -31,11 +32,11 @@ pub struct Options {
 const MILLIS: u64 = 1000;
 
 impl Options {
-    /// From validated settings.
+    /// From validated settings, and the rules of the time zone that they name.
     #[must_use]
-    pub fn from_settings(settings: &Settings, anchor: Vec<u8>, seed: Seed) -> Self {
+    pub fn from_settings(settings: &Settings, anchor: Vec<u8>, seed: Seed, zone: Zone) -> Self {
         let goal = match settings.update.strategy {
-            Strategy::Automatic => Goal::Reboot,
+            Strategy::Automatic | Strategy::Windowed | Strategy::Fleetlock => Goal::Reboot,
             Strategy::StagedOnly => Goal::Stage,
             Strategy::Manual | Strategy::CheckOnly => Goal::Check,
         };
@@ -58,6 +59,7 @@ impl Options {
                 // line behind which nothing is waited for at all.
                 trial_deadline: deadline * MILLIS,
                 metadata_max_age: settings.reboot.max_metadata_age.0 * MILLIS,
+                schedule: settings.reboot.schedule(zone),
             },
             anchor,
             key_policy,

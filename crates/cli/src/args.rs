@@ -131,6 +131,11 @@ where that is not known or denied, from its signed description. Only what is wro
         after_help = "Examples:\n  twinroot pause\n  twinroot apply   # a person's request still counts"
     )]
     Pause,
+    /// Do not restart for a while; everything before the restart goes on
+    #[command(
+        after_help = "Examples:\n  twinroot hold --for 2h --reason 'a demo'\n  twinroot hold --clear"
+    )]
+    Hold(Hold),
     /// End a pause
     #[command(after_help = "Examples:\n  twinroot resume")]
     Resume,
@@ -248,6 +253,24 @@ pub(crate) struct Pin {
     #[arg(value_name = "VERSION", conflicts_with = "clear")]
     pub(crate) version: Option<Version>,
     /// Lift the pin
+    #[arg(long)]
+    pub(crate) clear: bool,
+}
+
+/// Options of `hold`.
+#[derive(Debug, Args)]
+pub(crate) struct Hold {
+    /// For so long (30m, 2h, 1d); without it until it is lifted
+    #[arg(long = "for", value_name = "SPAN", conflicts_with = "clear")]
+    pub(crate) span: Option<String>,
+    /// Why
+    #[arg(
+        long,
+        default_value = "asked for on the command line",
+        value_name = "TEXT"
+    )]
+    pub(crate) reason: String,
+    /// Lift the hold
     #[arg(long)]
     pub(crate) clear: bool,
 }

@@ -6,8 +6,11 @@ use twinroot_agent::{Agent, Observer, Options};
 use twinroot_core::config::{Origins, Settings};
 use twinroot_core::error::{Code, Failure};
 use twinroot_core::rollout::Seed;
+use twinroot_core::update::Goal;
 use twinroot_host::machine::{LinuxMachine, Machine};
 use twinroot_ports::{Outcome, Ports, Store};
+
+use crate::observe::Watcher;
 
 /// Blob of the store that holds the node's secret for rollouts.
 const SEED: &str = "seed";
@@ -72,15 +75,38 @@ impl Node {
         }
     }
 
-    /// The loop over this machine.
+    /// The loop over this machine, going by the node's own strategy.
     pub(crate) fn agent<'a>(
         &'a self,
         access: Access,
         observer: &'a dyn Observer,
     ) -> Outcome<Agent<'a>> {
+        let options = self.options(access)?;
+        self.open_agent(access, options, observer)
+    }
+
+    /// The loop for one request of a person: it does what was asked and nothing by itself, so that
+    /// `twinroot pause` never restarts a host.
+    pub(crate) fn agent_for_request<'a>(&'a self, observer: &'a Watcher) -> Outcome<Agent<'a>> {
+        let mut options = self.options(Access::Act)?;
+        options.policy.goal = Goal::Check;
+        self.open_agent(Access::Act, options, observer)
+    }
+
+    fn options(&self, access: Access) -> Outcome<Options> {
+        let settings = self.settings();
+        let seed = seed(self.ports().store, access)?;
+        let zone = twinroot_host::zone::read(&settings.reboot.zone)?;
+        Ok(Options::from_settings(settings, self.anchor()?, seed, zone))
+    }
+
+    fn open_agent<'a>(
+        &'a self,
+        access: Access,
+        options: Options,
+        observer: &'a dyn Observer,
+    ) -> Outcome<Agent<'a>> {
         let ports = self.ports();
-        let seed = seed(ports.store, access)?;
-        let options = Options::from_settings(self.settings(), self.anchor()?, seed);
         match access {
             Access::Act => Agent::open(ports, options, observer),
             Access::Look => Agent::look(ports, options, observer),

@@ -5,6 +5,7 @@
 //! update, write to a slot or an ESP by itself, or start another program.
 
 mod args;
+mod client;
 mod commands;
 mod docs;
 mod machine;

@@ -68,6 +68,7 @@ pub struct SlotObserved {
 
 /// Tries of a counted boot entry. The bootloader owns the numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Tries {
     /// Boots that are left before the entry counts as bad.
     pub left: u32,

@@ -28,6 +28,7 @@ pub mod health;
 pub mod layout;
 pub mod records;
 pub mod rollout;
+pub mod schedule;
 pub mod slot;
 pub mod text;
 pub mod update;

@@ -64,6 +64,26 @@ impl Denial {
     }
 }
 
+/// A person holds the restart.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Hold {
+    /// Since when.
+    pub since: UnixTime,
+    /// Until then; without it until it is lifted.
+    pub until: Option<UnixTime>,
+    /// Why.
+    pub reason: String,
+}
+
+impl Hold {
+    /// Whether it still holds.
+    #[must_use]
+    pub fn holds(&self, now: UnixTime) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
+}
+
 /// The records.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
@@ -76,6 +96,9 @@ pub struct Records {
     pub paused: Option<UnixTime>,
     /// A person pinned the node to this version.
     pub pinned: Option<Version>,
+    /// A person holds the restart. Left out while nobody does, so that older agents see no change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held: Option<Hold>,
     /// Releases that were put into a slot; their signed bytes lie beside the records.
     pub known: Vec<SavedRelease>,
     /// Latest time proven by authenticated evidence.
@@ -100,6 +123,8 @@ pub enum RecordChange {
     Pin(Option<Version>),
     /// Pause since then, or go on.
     Pause(Option<UnixTime>),
+    /// Hold the restart, or let it go.
+    Hold(Option<Hold>),
     /// Trusted time rises.
     TrustTime(UnixTime),
 }
@@ -147,6 +172,7 @@ impl Records {
             }
             RecordChange::Pin(version) => self.pinned.clone_from(version),
             RecordChange::Pause(since) => self.paused = *since,
+            RecordChange::Hold(hold) => self.held.clone_from(hold),
             RecordChange::TrustTime(time) => {
                 self.trusted_time = max(self.trusted_time, Some(*time));
             }

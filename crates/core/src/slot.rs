@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// The name of one complete set of partitions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum SlotName {
     /// Slot A.

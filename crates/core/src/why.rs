@@ -13,6 +13,7 @@ use crate::text::{size, span};
 
 /// A reason to wait.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(
     tag = "code",
     rename_all = "kebab-case",
@@ -82,6 +83,32 @@ pub enum WaitReason {
     WindowOpensAt {
         /// When.
         at: UnixTime,
+    },
+    /// No window within a year lets the release through.
+    NoWindow {
+        /// Its version.
+        version: String,
+    },
+    /// The fallback slot is kept until shortly before the window.
+    StagesAt {
+        /// The version that waits.
+        version: String,
+        /// When writing the other slot begins.
+        at: UnixTime,
+    },
+    /// A person holds the restart.
+    Held {
+        /// Since when.
+        since: UnixTime,
+        /// Until when; without it until it is lifted.
+        until: Option<UnixTime>,
+        /// The person's words.
+        reason: String,
+    },
+    /// The node goes back and was told to leave the restart to somebody.
+    RollbackNeedsReboot {
+        /// The version that is left.
+        from: String,
     },
     /// The release is on the deny list.
     Denied {
@@ -208,6 +235,10 @@ impl WaitReason {
             WaitReason::ManualStrategy { .. } => "manual-strategy",
             WaitReason::GateHeld { .. } => "gate-held",
             WaitReason::WindowOpensAt { .. } => "window-opens-at",
+            WaitReason::NoWindow { .. } => "no-window",
+            WaitReason::StagesAt { .. } => "stages-at",
+            WaitReason::Held { .. } => "held",
+            WaitReason::RollbackNeedsReboot { .. } => "rollback-needs-reboot",
             WaitReason::Denied { .. } => "denied",
             WaitReason::Barrier { .. } => "barrier",
             WaitReason::BelowFloor { .. } => "below-floor",
@@ -264,6 +295,25 @@ impl WaitReason {
             }
             WaitReason::WindowOpensAt { at } => {
                 format!("the next window for reboots opens at {}", at)
+            }
+            WaitReason::NoWindow { version } => {
+                format!("no window within the next year lets {version} restart this node")
+            }
+            WaitReason::StagesAt { version, at } => format!(
+                "{version} is written to the other slot at {at}, shortly before the next window, so that the fallback is kept until then"
+            ),
+            WaitReason::Held {
+                since,
+                until: Some(until),
+                reason,
+            } => format!("a person holds the restart since {since} until {until}: {reason}"),
+            WaitReason::Held {
+                since,
+                until: None,
+                reason,
+            } => format!("a person holds the restart since {since}: {reason}"),
+            WaitReason::RollbackNeedsReboot { from } => {
+                format!("the node leaves {from} at the next restart, which was left to a person")
             }
             WaitReason::Denied {
                 version,
@@ -361,7 +411,14 @@ impl WaitReason {
             WaitReason::StagedOnly { .. } => "`twinroot activate`, then `twinroot reboot`",
             WaitReason::ManualStrategy { .. } => "`twinroot apply`",
             WaitReason::GateHeld { .. } => "release the gate, or ask its holder",
-            WaitReason::WindowOpensAt { .. } => "wait, or `twinroot reboot`",
+            WaitReason::WindowOpensAt { .. } | WaitReason::StagesAt { .. } => {
+                "wait, or `twinroot apply`"
+            }
+            WaitReason::NoWindow { .. } => {
+                "add a window or end a freeze in `reboot`, or `twinroot apply`"
+            }
+            WaitReason::Held { .. } => "`twinroot hold --clear`",
+            WaitReason::RollbackNeedsReboot { .. } => "`twinroot reboot`",
             WaitReason::Denied { version, .. } => {
                 return Cow::Owned(format!(
                     "wait for a newer release, or `twinroot undeny {version}` after finding out why"
@@ -394,6 +451,8 @@ impl WaitReason {
         Cow::Borrowed(text)
     }
 }
+
+pub mod table;
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! The `Clock` port: the only place on a node that reads a clock.
 
-use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::time::{ClockId, clock_gettime};
 use twinroot_core::facts::{BootTime, Now};
@@ -22,27 +22,49 @@ impl Clock for SystemClock {
 }
 
 /// The clocks of a machine in files: the wall clock moved by the seconds in a file, if there is one,
-/// and the time since that machine was booted.
+/// and the time since that machine was booted. A second file lets time pass that the host has not
+/// spent, for both clocks.
 #[derive(Debug, Clone)]
 pub struct FilesClock {
     /// File with the seconds by which the machine's wall clock is off; absent means it is right.
     pub offset: PathBuf,
-    /// The host's time since boot, in milliseconds, when the machine was booted.
+    /// File with the seconds that have passed on the machine beyond the host's; absent means none.
+    pub passed: PathBuf,
+    /// [`FilesClock::uptime`] when the machine was booted.
     pub booted_at: u64,
+}
+
+/// How stale a look at the clocks of a machine in files may be.
+const LOOK: Duration = Duration::from_millis(20);
+
+impl FilesClock {
+    /// The host's time since boot and the time that has passed beyond it, in milliseconds.
+    #[must_use]
+    pub fn uptime(passed: &Path) -> u64 {
+        let extra = u64::try_from(seconds_in(passed)).unwrap_or(0);
+        since_boot().saturating_add(extra.saturating_mul(1000))
+    }
+}
+
+/// The seconds that a file holds; none where it does not exist or holds something else.
+fn seconds_in(file: &Path) -> i64 {
+    let text = std::fs::read_to_string(file).ok();
+    text.and_then(|text| text.trim().parse().ok()).unwrap_or(0)
 }
 
 impl Clock for FilesClock {
     fn now(&self) -> Now {
-        let offset = std::fs::read_to_string(&self.offset).ok();
-        let offset = offset
-            .and_then(|text| text.trim().parse::<i64>().ok())
-            .unwrap_or(0);
+        let off = seconds_in(&self.offset).saturating_add(seconds_in(&self.passed));
         // A host that was restarted counts from nothing again; so does the machine then.
-        let boot = since_boot().saturating_sub(self.booted_at);
+        let boot = Self::uptime(&self.passed).saturating_sub(self.booted_at);
         Now {
-            wall: UnixTime(wall().0.saturating_add(offset)),
+            wall: UnixTime(wall().0.saturating_add(off)),
             boot: BootTime(boot),
         }
+    }
+
+    fn trusted_for(&self) -> Option<Duration> {
+        Some(LOOK)
     }
 }
 
@@ -72,12 +94,14 @@ mod tests {
         let offset = PathBuf::from("/does/not/exist");
         let clock = FilesClock {
             offset: offset.clone(),
+            passed: offset.clone(),
             booted_at: since_boot(),
         };
         let first = clock.now();
         assert!(first.boot.0 < 60_000, "{first:?}");
         assert!(clock.now().boot >= first.boot);
         let future = FilesClock {
+            passed: offset.clone(),
             offset,
             booted_at: u64::MAX,
         };

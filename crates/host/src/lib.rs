@@ -19,10 +19,13 @@ pub mod fetch;
 pub mod gate;
 pub mod health;
 pub mod machine;
+pub mod peer;
 pub mod power;
 pub mod provision;
+pub mod sockets;
 pub mod store;
 pub mod system;
+pub mod zone;
 
 #[cfg(test)]
 mod testing;

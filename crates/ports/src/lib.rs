@@ -29,6 +29,11 @@ pub type Outcome<T> = Result<T, Failure>;
 pub trait Clock: Debug + Send + Sync {
     /// Both clocks at one moment.
     fn now(&self) -> Now;
+    /// How long one may sleep before looking again: a machine in files has clocks that its owner
+    /// moves. Nothing where they run like the host's own.
+    fn trusted_for(&self) -> Option<std::time::Duration> {
+        None
+    }
 }
 
 /// Kernel facts: which root runs, from which slot, of which image. Never read from our own files.
@@ -168,8 +173,12 @@ pub enum GateAnswer {
 
 /// Whoever may postpone a reboot.
 pub trait RebootGate: Debug + Send + Sync {
-    /// Asks all gates.
+    /// Asks all gates. A gate that gives out places has given one with its yes.
     fn ask(&self) -> Outcome<GateAnswer>;
+    /// Gives back what a yes had given: the node runs, and is well. May be repeated.
+    fn steady(&self) -> Outcome<()> {
+        Ok(())
+    }
 }
 
 /// The power button.

@@ -144,6 +144,7 @@ fn options(anchor: &[u8]) -> Options {
             max_attempts: 3,
             trial_deadline: DEADLINE.0 * 1000,
             metadata_max_age: 3600 * 1000,
+            schedule: twinroot_core::schedule::Schedule::always(),
         },
         anchor: anchor.to_vec(),
         key_policy: KeyPolicy::node(),

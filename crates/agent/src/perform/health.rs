@@ -28,6 +28,8 @@ pub(super) fn run(
         HealthPurpose::Steady | HealthPurpose::Before => now(&checks, &results),
     };
     agent.results = results;
+    agent.shortest_period = checks.iter().map(|c| c.period.0.saturating_mul(1000)).min();
+    agent.observer.health(purpose, &verdict);
     Ok(Event::Health(purpose, verdict))
 }
 

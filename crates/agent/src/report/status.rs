@@ -1,6 +1,6 @@
 //! `twinroot status`: what is, in one look.
 
-use twinroot_core::config::{Settings, Strategy};
+use twinroot_core::config::Settings;
 use twinroot_core::facts::{Facts, Fallback};
 use twinroot_core::records::{DeniedBy, Records};
 use twinroot_core::slot::SlotName;
@@ -69,13 +69,7 @@ fn node(settings: &Settings) -> Node {
         variant: identity.variant.as_ref().map(ToString::to_string),
         architecture: identity.architecture.to_string(),
         channel: settings.update.channel.to_string(),
-        strategy: match settings.update.strategy {
-            Strategy::Manual => "manual",
-            Strategy::CheckOnly => "check-only",
-            Strategy::StagedOnly => "staged-only",
-            Strategy::Automatic => "automatic",
-        }
-        .to_owned(),
+        strategy: settings.update.strategy.as_str().to_owned(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! `twinroot why`: why nothing happens.
 
 use twinroot_core::clock::TrustedNow;
-use twinroot_core::update::Phase;
+use twinroot_core::update::{Cause, Phase};
 use twinroot_core::why::WaitReason;
 use twinroot_core::wire::{Reason, Schema, Why};
 use twinroot_ports::Outcome;
@@ -24,16 +24,43 @@ pub fn why(agent: &Agent<'_>) -> Outcome<Why> {
 pub(super) fn reasons(agent: &Agent<'_>) -> Outcome<Vec<WaitReason>> {
     let mut reasons = Vec::new();
     reasons.extend(clock(agent));
-    reasons.extend(under_way(agent)?);
+    reasons.extend(under_way(agent)?.map(|reason| with_next_try(agent, reason)));
     let records = agent.records();
     if let Some(since) = records.paused {
         push(&mut reasons, WaitReason::PausedLocally { since });
+    }
+    let now = agent.ports().clock.now().wall;
+    if let Some(hold) = records.held.as_ref().filter(|hold| hold.holds(now)) {
+        let (since, until, reason) = (hold.since, hold.until, hold.reason.clone());
+        push(
+            &mut reasons,
+            WaitReason::Held {
+                since,
+                until,
+                reason,
+            },
+        );
     }
     if let Some(version) = &records.pinned {
         let version = version.to_string();
         push(&mut reasons, WaitReason::Pinned { version });
     }
+    if let (Phase::Idle { .. }, Some(at)) = (&agent.state().phase, agent.next_check) {
+        push(&mut reasons, WaitReason::NextCheckAt { at });
+    }
     Ok(reasons)
+}
+
+/// The daemon knows when it tries again; without one the next try is a person's.
+fn with_next_try(agent: &Agent<'_>, mut reason: WaitReason) -> WaitReason {
+    if let (
+        WaitReason::Offline { next_try, .. } | WaitReason::BackingOff { next_try, .. },
+        Some(at),
+    ) = (&mut reason, agent.next_check)
+    {
+        *next_try = at;
+    }
+    reason
 }
 
 fn push(reasons: &mut Vec<WaitReason>, reason: WaitReason) {
@@ -67,6 +94,13 @@ fn under_way(agent: &Agent<'_>) -> Outcome<Option<WaitReason>> {
         Phase::Blocked { failure } => Some(WaitReason::OperatorNeeded {
             failure: failure.code.as_str().to_owned(),
             detail: format!("{}: {}", failure.subject, failure.cause),
+        }),
+        Phase::RollingBack {
+            from,
+            cause: Cause::Person { reboot: false, .. },
+            ..
+        } => Some(WaitReason::RollbackNeedsReboot {
+            from: from.release.version.to_string(),
         }),
         other => other.reason().cloned(),
     })

@@ -287,11 +287,13 @@ fn saved() -> impl Strategy<Value = Option<Saved>> {
                     release: r(),
                     failure: None,
                     reason: "x".into(),
+                    reboot: true,
                 },
                 SavedPhase::RollingBack {
                     release: r(),
                     failure: Some(failure()),
                     reason: String::new(),
+                    reboot: true,
                 },
                 SavedPhase::Denying {
                     release: r(),

@@ -134,6 +134,7 @@ impl Node {
                 max_attempts: 3,
                 trial_deadline: 600_000,
                 metadata_max_age: 3_600_000,
+                schedule: twinroot_core::schedule::Schedule::always(),
             },
             anchor: self.anchor.clone(),
             key_policy: KeyPolicy::node(),

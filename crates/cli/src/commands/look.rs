@@ -2,12 +2,10 @@
 
 use std::path::Path;
 
-use serde::Serialize;
-use twinroot_agent::history::HistoryLine;
 use twinroot_agent::{Quiet, report};
 use twinroot_core::config::Origin;
 use twinroot_core::error::{Code, Failure};
-use twinroot_core::wire::{ConfigShow, Schema, Setting};
+use twinroot_core::wire::{ConfigShow, History, Schema, Setting};
 use twinroot_ports::Outcome;
 
 use crate::machine::{Access, Node};
@@ -60,13 +58,6 @@ pub(super) fn verify(target: &Target<'_>) -> Outcome<u8> {
         target.screen.failure(&failure);
     }
     Ok(failure.exit_code())
-}
-
-/// The answer of `twinroot history --json`.
-#[derive(Debug, Serialize)]
-struct History {
-    schema: Schema<1>,
-    lines: Vec<HistoryLine>,
 }
 
 /// `twinroot history`.

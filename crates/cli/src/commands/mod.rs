@@ -3,9 +3,9 @@
 mod act;
 mod agent;
 mod look;
-mod outcome;
+mod service;
 
-use twinroot_core::update::{Command, Goal};
+use twinroot_core::wire::{ActBody, Action};
 use twinroot_ports::Outcome;
 
 use crate::args::{Choice, Cli, ConfigVerb, Verb};
@@ -25,35 +25,51 @@ pub(crate) fn run(cli: &Cli, screen: &Screen) -> Outcome<u8> {
         Verb::Config(ConfigVerb::Show { origin }) => look::config(&node, *origin),
         Verb::Check => act::check(&node),
         Verb::Plan(choice) => act::plan(&node, choice),
-        Verb::Stage(choice) => act::update(&node, update(choice, Goal::Stage)),
-        Verb::Activate => act::activate(&node),
-        Verb::Reboot => act::reboot(&node),
+        Verb::Stage(choice) => act::act(&node, Action::Stage, chosen(choice)),
+        Verb::Activate => act::act(&node, Action::Activate, ActBody::default()),
+        Verb::Reboot => act::act(&node, Action::Reboot, ActBody::default()),
         Verb::Apply(apply) => {
-            let goal = if apply.no_reboot {
-                Goal::Activate
-            } else {
-                Goal::Reboot
+            let body = ActBody {
+                no_reboot: apply.no_reboot,
+                ..chosen(&apply.choice)
             };
-            act::update(&node, update(&apply.choice, goal))
+            act::act(&node, Action::Apply, body)
         }
-        Verb::Rollback(rollback) => act::rollback(&node, rollback),
-        Verb::Repair => act::update(&node, Command::Repair),
-        Verb::Deny(deny) => act::remember(
-            &node,
-            Command::Deny {
-                release: deny.release.clone(),
-                reason: deny.reason.clone(),
-            },
-        ),
-        Verb::Undeny { release } => act::remember(
-            &node,
-            Command::Undeny {
-                release: release.clone(),
-            },
-        ),
-        Verb::Pin(pin) => act::pin(&node, pin),
-        Verb::Pause => act::remember(&node, Command::Pause),
-        Verb::Resume => act::remember(&node, Command::Resume),
+        Verb::Rollback(rollback) => {
+            let body = ActBody {
+                reason: Some(rollback.reason.clone()),
+                no_reboot: rollback.no_reboot,
+                ..ActBody::default()
+            };
+            act::act(&node, Action::Rollback, body)
+        }
+        Verb::Repair => act::act(&node, Action::Repair, ActBody::default()),
+        Verb::Deny(deny) => {
+            let body = ActBody {
+                release: Some(deny.release.clone()),
+                reason: Some(deny.reason.clone()),
+                ..ActBody::default()
+            };
+            act::act(&node, Action::Deny, body)
+        }
+        Verb::Undeny { release } => {
+            let body = ActBody {
+                release: Some(release.clone()),
+                ..ActBody::default()
+            };
+            act::act(&node, Action::Undeny, body)
+        }
+        Verb::Pin(pin) => {
+            let body = ActBody {
+                version: pin.version.clone(),
+                clear: pin.clear,
+                ..ActBody::default()
+            };
+            act::act(&node, Action::Pin, body)
+        }
+        Verb::Hold(hold) => act::hold(&node, hold),
+        Verb::Pause => act::act(&node, Action::Pause, ActBody::default()),
+        Verb::Resume => act::act(&node, Action::Resume, ActBody::default()),
         Verb::Agent { once } => agent::run(&node, *once),
         Verb::Repo(verb) => repo::run(verb, screen),
         Verb::Man { dir } => docs::man(dir, screen),
@@ -62,11 +78,11 @@ pub(crate) fn run(cli: &Cli, screen: &Screen) -> Outcome<u8> {
     done.map(|()| 0)
 }
 
-fn update(choice: &Choice, goal: Goal) -> Command {
-    Command::Update {
-        goal,
+fn chosen(choice: &Choice) -> ActBody {
+    ActBody {
         version: choice.version.clone(),
         force: choice.force,
+        ..ActBody::default()
     }
 }
 

@@ -113,15 +113,8 @@ impl<'a> Session<'a> {
     }
 }
 
-/// A refusal of `trust` ends with what can be done about it, which here becomes the remedy.
 fn refused(subject: &str, error: &TufError) -> Failure {
-    let text = error.to_string();
-    match text.split_once("; ") {
-        Some((cause, remedy)) => {
-            Failure::from_code(error.code(), subject, cause).with_remedy(remedy)
-        }
-        None => Failure::from_code(error.code(), subject, text),
-    }
+    Failure::from_code(error.code(), subject, error.to_string())
 }
 
 fn unexpected(outcome: &Flowed) -> Failure {

@@ -8,6 +8,7 @@ use twinroot_trust::name::Name;
 use twinroot_trust::time::Seconds;
 
 use super::settings::Strategy;
+use crate::schedule::{Freeze, Window};
 
 /// Declares a table of optional keys.
 macro_rules! table {
@@ -33,6 +34,8 @@ table! {
         update: UpdateTable,
         polling: PollingTable,
         reboot: RebootTable,
+        fleetlock: FleetlockTable,
+        api: ApiTable,
         health: HealthTable,
         trust: TrustTable,
     }
@@ -85,6 +88,27 @@ table! {
     RebootTable {
         gate_file: String,
         max_metadata_age: Seconds,
+        windows: Vec<Window>,
+        freezes: Vec<Freeze>,
+        zone: String,
+        stage_lead: Seconds,
+        wait_for_users: bool,
+        inhibitors: Vec<String>,
+    }
+}
+
+table! {
+    /// The lock server that lets one node of a group restart at a time.
+    FleetlockTable {
+        url: String,
+        group: Name,
+    }
+}
+
+table! {
+    /// Who may use the local API.
+    ApiTable {
+        other_user_namespaces: bool,
     }
 }
 

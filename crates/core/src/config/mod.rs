@@ -11,15 +11,15 @@
 
 mod fragment;
 mod merge;
+mod reboot;
 mod settings;
 
 use alloc::string::String;
 use core::ops::Range;
 
 pub use merge::{Origin, Origins, read};
-pub use settings::{
-    Health, Identity, Polling, Reboot, Repository, Settings, Strategy, Trust, Update,
-};
+pub use reboot::{Fleetlock, Reboot};
+pub use settings::{Api, Health, Identity, Polling, Repository, Settings, Strategy, Trust, Update};
 
 /// Where a file lies; later layers win.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

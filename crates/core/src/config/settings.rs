@@ -10,6 +10,7 @@ use twinroot_trust::time::Seconds;
 
 use super::fragment::{Fragment, HealthTable, PollingTable, RepositoryTable, Size, UpdateTable};
 use super::merge::{Origin, Origins};
+use super::reboot::{self, Fleetlock, Reboot};
 use crate::error::{Code, Failure};
 
 /// Tries of a new boot entry: one may be lost to a power cut, one to a flickering supply.
@@ -33,10 +34,6 @@ const JITTER: Seconds = Seconds(600);
 /// Slowest source that is put up with, in bytes a second over a minute: at 1 KiB/s nothing useful
 /// would arrive within a day, so that something is wrong on purpose or by accident.
 const MIN_THROUGHPUT: Size = Size(1024);
-/// Oldest metadata on which a reboot may rely: as long as a timestamp is usually valid.
-const MAX_METADATA_AGE: Seconds = Seconds(7 * 86_400);
-/// Whoever may postpone a reboot creates this file.
-const GATE_FILE: &str = "/run/twinroot/reboot-hold";
 
 /// How far the node goes by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -50,6 +47,25 @@ pub enum Strategy {
     StagedOnly,
     /// Stages, activates and reboots as soon as the gate allows it.
     Automatic,
+    /// As `automatic`, within the windows of `reboot.windows`.
+    Windowed,
+    /// As `automatic` (within windows, where there are some), once the lock server lets it.
+    Fleetlock,
+}
+
+impl Strategy {
+    /// The word in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Manual => "manual",
+            Self::CheckOnly => "check-only",
+            Self::StagedOnly => "staged-only",
+            Self::Automatic => "automatic",
+            Self::Windowed => "windowed",
+            Self::Fleetlock => "fleetlock",
+        }
+    }
 }
 
 /// What the node is: decides which releases are for it.
@@ -108,15 +124,6 @@ pub struct Polling {
     pub jitter: Seconds,
 }
 
-/// What may postpone a reboot.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reboot {
-    /// The reboot waits while this file exists.
-    pub gate_file: String,
-    /// Oldest metadata on which a reboot may rely where a fresh look fails.
-    pub max_metadata_age: Seconds,
-}
-
 /// The times of a probation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
@@ -135,6 +142,13 @@ pub struct Trust {
     pub p256: bool,
 }
 
+/// Who may use the local API, beyond what the sockets' owners and groups say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Api {
+    /// Peers outside the host's user namespace may act: root in a container is not root here.
+    pub other_user_namespaces: bool,
+}
+
 /// The configuration of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
@@ -148,6 +162,10 @@ pub struct Settings {
     pub polling: Polling,
     /// What may postpone a reboot.
     pub reboot: Reboot,
+    /// The lock server, where the strategy asks one.
+    pub fleetlock: Option<Fleetlock>,
+    /// Who may use the local API.
+    pub api: Api,
     /// The times of a probation.
     pub health: Health,
     /// Which keys count.
@@ -162,11 +180,13 @@ impl Settings {
             update,
             polling,
             reboot,
+            fleetlock,
+            api,
             health,
             trust,
         } = fragment;
-        let (identity, reboot) = (identity.unwrap_or_default(), reboot.unwrap_or_default());
-        Ok(Settings {
+        let identity = identity.unwrap_or_default();
+        let settings = Settings {
             identity: Identity {
                 product: needed("identity.product", identity.product)?,
                 variant: identity.variant,
@@ -175,15 +195,23 @@ impl Settings {
             repository: repository_of(repository.unwrap_or_default(), origins)?,
             update: update_of(update.unwrap_or_default(), origins)?,
             polling: polling_of(&polling.unwrap_or_default(), origins)?,
-            reboot: Reboot {
-                gate_file: reboot.gate_file.unwrap_or_else(|| GATE_FILE.to_string()),
-                max_metadata_age: reboot.max_metadata_age.unwrap_or(MAX_METADATA_AGE),
+            reboot: reboot::reboot_of(reboot.unwrap_or_default(), origins)?,
+            fleetlock: fleetlock
+                .map(|table| reboot::fleetlock_of(table, origins))
+                .transpose()?,
+            api: Api {
+                other_user_namespaces: api
+                    .unwrap_or_default()
+                    .other_user_namespaces
+                    .unwrap_or(false),
             },
             health: health_of(&health.unwrap_or_default(), origins)?,
             trust: Trust {
                 p256: trust.unwrap_or_default().p256.unwrap_or(false),
             },
-        })
+        };
+        reboot::check_strategy(&settings, origins)?;
+        Ok(settings)
     }
 
     /// Every key with its value as `config show` prints it, in order.
@@ -293,11 +321,17 @@ fn health_of(table: &HealthTable, origins: &Origins) -> Result<Health, Failure> 
     Ok(health)
 }
 
-fn needed<T>(key: &str, value: Option<T>) -> Result<T, Failure> {
+pub(super) fn needed<T>(key: &str, value: Option<T>) -> Result<T, Failure> {
     value.ok_or_else(|| Failure::new(Code::ConfigMissing, key, "no configuration file sets it"))
 }
 
-fn bounded(key: &str, value: u64, least: u64, most: u64, origins: &Origins) -> Result<(), Failure> {
+pub(super) fn bounded(
+    key: &str,
+    value: u64,
+    least: u64,
+    most: u64,
+    origins: &Origins,
+) -> Result<(), Failure> {
     if (least..=most).contains(&value) {
         return Ok(());
     }
@@ -321,7 +355,7 @@ fn check_proxy(key: &str, url: &str, origins: &Origins) -> Result<(), Failure> {
 }
 
 /// Only the scheme and plain characters: whether anything answers there is for the network to say.
-fn check_url(key: &str, url: &str, origins: &Origins) -> Result<(), Failure> {
+pub(super) fn check_url(key: &str, url: &str, origins: &Origins) -> Result<(), Failure> {
     let rest = ["https://", "http://", "file:/"]
         .iter()
         .find_map(|s| url.strip_prefix(s));
@@ -339,7 +373,7 @@ fn check_url(key: &str, url: &str, origins: &Origins) -> Result<(), Failure> {
     ))
 }
 
-fn wrong(key: &str, cause: String, origins: &Origins) -> Failure {
+pub(super) fn wrong(key: &str, cause: String, origins: &Origins) -> Failure {
     let subject = match origins.get(key) {
         Some(Origin::File(path)) => format!("{path}, {key}"),
         Some(Origin::Default) | None => key.to_string(),

@@ -217,3 +217,33 @@ fn the_listing_names_every_key_once_with_its_origin() {
         assert!(origins.contains_key(key), "{key} has no origin");
     }
 }
+
+#[test]
+fn windows_and_the_strategy_that_heeds_them_come_together() {
+    let windowed = "[update]\nstrategy = \"windowed\"\n[reboot]\nzone = \"Europe/Berlin\"\n\
+                    windows = [\"sat,sun 02:00 3h\", \"daily 04:00 1h critical\"]\n\
+                    freezes = [\"2026-12-20/2027-01-06 except critical\"]\n";
+    let (settings, _) = read_with(&[source(Layer::Etc, "x.toml", windowed)]).expect("it reads");
+    assert_eq!(settings.reboot.windows.len(), 2);
+    assert_eq!(settings.reboot.stage_lead, Seconds(86_400));
+    let (plain, _) = read_with(&[]).expect("it reads");
+    assert_eq!(plain.reboot.stage_lead, Seconds(0));
+    for (text, place) in [
+        ("[update]\nstrategy = \"windowed\"", ", update.strategy"),
+        ("[update]\nstrategy = \"fleetlock\"", ", update.strategy"),
+        (
+            "[update]\nstrategy = \"automatic\"\n[reboot]\nwindows = [\"daily 02:00 1h\"]",
+            ", update.strategy",
+        ),
+        ("[reboot]\nwindows = [\"daily 25:00 1h\"]", ":2"),
+        ("[reboot]\nfreezes = [\"christmas\"]", ":2"),
+        ("[reboot]\nzone = \"../localtime\"", ", reboot.zone"),
+        (
+            "[fleetlock]\nurl = \"https://lock.example\"",
+            "fleetlock.group",
+        ),
+    ] {
+        let failure = read_with(&[source(Layer::Etc, "x.toml", text)]).expect_err(text);
+        assert!(failure.subject.ends_with(place), "{text}: {failure}");
+    }
+}

@@ -17,6 +17,7 @@ pub use table::Code;
 
 /// Who can do something about a failure. Each category has one exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Category {
     /// The person or program that made the request.
@@ -96,6 +97,7 @@ impl fmt::Display for Category {
 
 /// Whether the same thing may be tried again, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Retry {
     /// The same bytes will fail the same way for ever: this release or request is done with.
@@ -155,8 +157,21 @@ impl<'de> Deserialize<'de> for Code {
     }
 }
 
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for Code {
+    fn schema_name() -> alloc::borrow::Cow<'static, str> {
+        "Code".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        // No list: a newer agent may know more codes, and readers must bear that.
+        schemars::json_schema!({ "type": "string", "description": "A code of docs/errors.md" })
+    }
+}
+
 /// Something that failed: what, on what, why, and what a person can do about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Failure {
     /// The stable code; it decides category, retry and exit code.
     pub code: Code,
@@ -181,21 +196,30 @@ impl Failure {
         }
     }
 
-    /// Takes an error of a lower room by its stable code. A code that is missing from the table is
-    /// a fault of ours: it becomes [`Code::Internal`], keeps its name in the cause, and is never
-    /// taken for something harmless.
+    /// Takes an error of a lower room by its stable code and its text. These texts end with what can
+    /// be done about them, behind their last semicolon: that becomes the remedy, so that it is said
+    /// once. A code that is missing from the table is a fault of ours: it becomes
+    /// [`Code::Internal`], keeps its name in the cause, and is never taken for something harmless.
     #[must_use]
-    pub fn from_code(code: &str, subject: impl Into<String>, cause: impl Into<String>) -> Self {
+    pub fn from_code(code: &str, subject: impl Into<String>, text: impl Into<String>) -> Self {
+        let text = text.into();
+        let (cause, remedy) = match text.rsplit_once("; ") {
+            Some((cause, remedy)) => (String::from(cause), Some(remedy)),
+            None => (text.clone(), None),
+        };
         match code.parse::<Code>() {
-            Ok(code) => Failure::new(code, subject, cause),
-            Err(_) => {
-                let cause = cause.into();
-                Failure::new(
-                    Code::Internal,
-                    subject,
-                    format!("{cause} (unlisted code {code})"),
-                )
+            Ok(code) => {
+                let failure = Failure::new(code, subject, cause);
+                match remedy {
+                    Some(remedy) => failure.with_remedy(remedy),
+                    None => failure,
+                }
             }
+            Err(_) => Failure::new(
+                Code::Internal,
+                subject,
+                format!("{cause} (unlisted code {code})"),
+            ),
         }
     }
 

@@ -7,9 +7,9 @@ use alloc::string::ToString;
 use super::candidate::Proven;
 use super::checking::waits_for;
 use super::effect::{ArmMode, Effect, EffectKind};
-use super::event::{Command, Event, Goal, HealthPurpose, HealthVerdict};
+use super::event::{Checked, Command, Event, Goal, HealthPurpose, HealthVerdict};
 use super::state::{ActivateStep, Phase, Purpose, Wish};
-use super::{Ctx, Transition, checking, staging};
+use super::{Ctx, Transition, available, checking, judge, staging};
 use crate::error::{Code, Failure};
 use crate::facts::Counting;
 use crate::why::WaitReason;
@@ -148,14 +148,41 @@ fn armed_entry(ctx: &Ctx<'_>, proven: &Proven) -> Transition {
 
 fn armed(ctx: &Ctx<'_>, proven: &Proven) -> Transition {
     let release = proven.candidate().saved();
-    let mut transition = ctx.go(at(proven, ActivateStep::Armed)).persist(ctx).note(
+    let transition = ctx.go(at(proven, ActivateStep::Armed)).persist(ctx).note(
         "activated",
         Some(release),
         "the bootloader tries it at the next start".to_string(),
     );
-    if ctx.state.wish.goal >= Goal::Reboot {
-        transition = last_look(ctx, proven, transition);
+    towards_restart(ctx, proven, transition)
+}
+
+/// The last look before the restart, where a restart is wanted and allowed now.
+fn towards_restart(ctx: &Ctx<'_>, proven: &Proven, transition: Transition) -> Transition {
+    if ctx.state.wish.goal < Goal::Reboot {
+        return transition;
     }
+    match judge::may_restart(ctx, proven.candidate()) {
+        Ok(()) => last_look(ctx, proven, transition),
+        Err(reason) => waiting(transition, reason),
+    }
+}
+
+/// The same transition, with what it waits for.
+fn waiting(mut transition: Transition, why: WaitReason) -> Transition {
+    if let Phase::Activated { reason, .. } = &mut transition.next.phase {
+        *reason = why;
+    }
+    transition
+}
+
+/// A look that is no last one: a withdrawn release is dropped, a newer one takes its place.
+fn looked(ctx: &Ctx<'_>, proven: &Proven, checked: &Checked) -> Transition {
+    let mut transition = match checking::fate(ctx, proven, checked) {
+        checking::Fate::Gone(reason) => drop_release(ctx, proven, reason),
+        checking::Fate::Superseded(newer) => available::found(ctx, &newer),
+        checking::Fate::Stands => ctx.stay(),
+    };
+    transition.next.refreshed = Some(ctx.now.boot);
     transition
 }
 
@@ -196,18 +223,19 @@ fn on_armed(ctx: &Ctx<'_>, proven: &Proven, event: Event) -> Transition {
         Event::Gate {
             held_by: Some(holder),
         } => {
-            let mut transition = ctx.stay();
-            if let Phase::Activated { reason, .. } = &mut transition.next.phase {
-                *reason = WaitReason::GateHeld {
-                    gate: "gate".to_string(),
-                    holder,
-                };
-            }
-            transition
+            let gate = "a gate".to_string();
+            waiting(ctx.stay(), WaitReason::GateHeld { gate, holder })
         }
         Event::Tick | Event::CheckDue if ctx.state.wish.goal >= Goal::Reboot => {
-            last_look(ctx, proven, ctx.stay())
+            towards_restart(ctx, proven, ctx.stay())
         }
+        Event::CheckDue
+        | Event::Command(Command::Update {
+            goal: Goal::Check,
+            version: None,
+            ..
+        }) => ctx.stay().then(Effect::Refresh),
+        Event::Checked(checked) => looked(ctx, proven, &checked),
         Event::Command(Command::Update {
             goal,
             version,
@@ -224,30 +252,19 @@ fn on_armed(ctx: &Ctx<'_>, proven: &Proven, event: Event) -> Transition {
                 state: &state,
                 ..*ctx
             };
-            let transition = ctx.stay();
-            if goal >= Goal::Reboot {
-                last_look(&ctx, proven, transition)
-            } else {
-                transition
-            }
+            towards_restart(&ctx, proven, ctx.stay())
         }
         Event::Done(EffectKind::SaveRecords) => {
-            match super::judge::still_acceptable(ctx, proven.candidate()) {
+            match judge::still_acceptable(ctx, proven.candidate()) {
                 Ok(()) => ctx.stay(),
                 Err(reason) => drop_release(ctx, proven, reason),
             }
         }
         Event::Failed { failure, .. } => {
-            let mut transition = ctx.stay();
-            if let Phase::Activated { reason, .. } = &mut transition.next.phase {
-                *reason = waits_for(ctx, &failure);
-            }
-            transition.refuse(failure)
+            waiting(ctx.stay(), waits_for(ctx, &failure)).refuse(failure)
         }
         Event::Tick
-        | Event::CheckDue
         | Event::Command(_)
-        | Event::Checked(_)
         | Event::Reverified(_)
         | Event::Written { .. }
         | Event::Proven { .. }

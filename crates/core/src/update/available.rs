@@ -5,13 +5,19 @@ use alloc::string::ToString;
 use super::candidate::Candidate;
 use super::event::{Command, Event, Goal};
 use super::state::{Phase, Wish};
-use super::{Ctx, Transition, idle, staging};
+use super::{Ctx, Transition, idle, judge, staging};
 use crate::why::WaitReason;
 
 /// Enters the phase, and goes straight on where that is wanted.
 pub(super) fn found(ctx: &Ctx<'_>, candidate: &Candidate) -> Transition {
     if ctx.state.wish.goal >= Goal::Stage {
-        return staging::begin(ctx, candidate);
+        return match judge::may_stage(ctx, candidate) {
+            Ok(()) => staging::begin(ctx, candidate),
+            Err(reason) => ctx.go(Phase::Available {
+                candidate: candidate.clone(),
+                reason,
+            }),
+        };
     }
     ctx.go(Phase::Available {
         candidate: candidate.clone(),

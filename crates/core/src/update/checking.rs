@@ -65,24 +65,62 @@ fn trusted_time(checked: &Checked) -> Effect {
     Effect::TrustTime(checked.evidence)
 }
 
-/// The activated release must still be offered: a release withdrawn meanwhile is dropped.
-fn looked_again(ctx: &Ctx<'_>, proven: &Proven, checked: &Checked) -> Transition {
-    let id = proven.candidate().id();
+/// What a fresh look means for a release that is activated.
+pub(super) enum Fate {
+    /// It may not move any more.
+    Gone(WaitReason),
+    /// A newer release takes its place.
+    Superseded(Candidate),
+    /// Nothing has changed.
+    Stands,
+}
+
+/// A release withdrawn meanwhile is dropped; a newer one that this node may have now replaces it.
+pub(super) fn fate(ctx: &Ctx<'_>, proven: &Proven, checked: &Checked) -> Fate {
+    let candidate = proven.candidate();
+    let id = candidate.id();
     let listed = checked.listed.iter().find(|l| l.candidate.id() == id);
-    let gone = match listed.map(|l| l.offer) {
-        Some(Offer::Withdrawn) | None => Some(WaitReason::Withdrawn {
-            version: proven.candidate().version().to_string(),
-        }),
-        Some(Offer::Now | Offer::At(_) | Offer::NotOffered | Offer::Paused) => {
-            judge::still_acceptable(ctx, proven.candidate()).err()
+    match listed.map(|l| l.offer) {
+        Some(Offer::Withdrawn) | None => {
+            return Fate::Gone(WaitReason::Withdrawn {
+                version: candidate.version().to_string(),
+            });
         }
-    };
-    let mut transition = match gone {
-        Some(reason) => activated::drop_release(ctx, proven, reason),
-        None => back(ctx, proven).then(Effect::AskGate),
+        Some(Offer::Now | Offer::At(_) | Offer::NotOffered | Offer::Paused) => {}
+    }
+    if let Err(reason) = judge::still_acceptable(ctx, candidate) {
+        return Fate::Gone(reason);
+    }
+    match judge::select(ctx, checked) {
+        Ok(newer) if newer.version() > candidate.version() => match judge::may_stage(ctx, &newer) {
+            Ok(()) => Fate::Superseded(newer),
+            Err(_) => Fate::Stands,
+        },
+        Ok(_) | Err(_) => Fate::Stands,
+    }
+}
+
+/// The last look before the restart.
+fn looked_again(ctx: &Ctx<'_>, proven: &Proven, checked: &Checked) -> Transition {
+    let mut transition = match fate(ctx, proven, checked) {
+        Fate::Gone(reason) => activated::drop_release(ctx, proven, reason),
+        Fate::Superseded(newer) => available::found(ctx, &newer),
+        Fate::Stands => ask_gates(ctx, proven),
     };
     transition.next.refreshed = Some(ctx.now.boot);
     transition
+}
+
+/// A person's hold is asked first: no lock is taken from others for a restart that will not come.
+fn ask_gates(ctx: &Ctx<'_>, proven: &Proven) -> Transition {
+    match judge::held(ctx) {
+        Some(held) => ctx.go(Phase::Activated {
+            proven: proven.clone(),
+            step: ActivateStep::Armed,
+            reason: held,
+        }),
+        None => back(ctx, proven).then(Effect::AskGate),
+    }
 }
 
 /// No fresh look is possible: what was seen lately enough still counts.
@@ -92,7 +130,7 @@ fn could_not_look(ctx: &Ctx<'_>, proven: &Proven, failure: &Failure) -> Transiti
         .refreshed
         .map(|at| ctx.now.boot.0.saturating_sub(at.0));
     match age {
-        Some(age) if age <= ctx.policy.metadata_max_age => back(ctx, proven).then(Effect::AskGate),
+        Some(age) if age <= ctx.policy.metadata_max_age => ask_gates(ctx, proven),
         Some(_) | None => {
             let mut transition = back(ctx, proven);
             if let Phase::Activated { reason, .. } = &mut transition.next.phase {

@@ -8,7 +8,7 @@ use super::effect::Effect;
 use super::event::Command;
 use super::{Ctx, Transition};
 use crate::error::{Code, Failure};
-use crate::records::{Denial, DeniedBy, RecordChange};
+use crate::records::{Denial, DeniedBy, Hold, RecordChange};
 
 /// Handles what can be asked anywhere; `None` leaves it to the phase.
 pub(super) fn anywhere(ctx: &Ctx<'_>, command: &Command) -> Option<Transition> {
@@ -17,6 +17,12 @@ pub(super) fn anywhere(ctx: &Ctx<'_>, command: &Command) -> Option<Transition> {
         Command::Pin { version } => RecordChange::Pin(version.clone()),
         Command::Pause => RecordChange::Pause(Some(ctx.now.wall)),
         Command::Resume => RecordChange::Pause(None),
+        Command::Hold { until, reason } => RecordChange::Hold(Some(Hold {
+            since: ctx.now.wall,
+            until: *until,
+            reason: reason.clone(),
+        })),
+        Command::Release => RecordChange::Hold(None),
         Command::Undeny { release } => {
             if ctx
                 .records

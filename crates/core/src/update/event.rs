@@ -68,6 +68,15 @@ pub enum Command {
     Pause,
     /// Ends a pause.
     Resume,
+    /// Do not restart until then, or until it is lifted; everything before the restart goes on.
+    Hold {
+        /// Until when; `None` until `Release`.
+        until: Option<UnixTime>,
+        /// Why.
+        reason: String,
+    },
+    /// Ends a hold.
+    Release,
 }
 
 /// One release that the channel lists, verified, with what the rollout says of it.

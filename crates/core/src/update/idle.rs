@@ -30,6 +30,11 @@ pub(super) fn on(ctx: &Ctx<'_>, event: Event) -> Transition {
         Event::Command(Command::Rollback { reason, reboot }) => roll_back(ctx, reason, reboot),
         Event::Command(Command::Repair) => repair(ctx),
         Event::Health(HealthPurpose::Steady, verdict) => steady(ctx, &verdict),
+        // A committed system that was not well when the program started may become so.
+        Event::Tick if !ctx.state.healthy => ctx.stay().then(Effect::RunHealth {
+            purpose: HealthPurpose::Steady,
+            candidate: None,
+        }),
         Event::Done(
             super::EffectKind::ClearAttempts
             | super::EffectKind::SaveRecords

@@ -3,11 +3,13 @@
 use alloc::string::{String, ToString};
 
 use twinroot_payload::verity::TreeShape;
+use twinroot_trust::time::UnixTime;
 
 use super::Ctx;
 use super::candidate::Candidate;
 use super::event::{Checked, Listed};
 use crate::rollout::Offer;
+use crate::schedule::Opening;
 use crate::why::WaitReason;
 
 /// Chooses the newest release that is acceptable. Where the newest can be reached only through an
@@ -57,6 +59,63 @@ pub(super) fn still_acceptable(ctx: &Ctx<'_>, candidate: &Candidate) -> Result<(
     remembered(ctx, candidate)?;
     required(ctx, candidate)?;
     fits(ctx, candidate)
+}
+
+/// Whether the node may go on by itself with a release: not while a person has paused it, and each
+/// step in its time. What a person asks for waits for no window (DESIGN section 10).
+pub(super) fn may_stage(ctx: &Ctx<'_>, candidate: &Candidate) -> Result<(), WaitReason> {
+    let schedule = &ctx.policy.schedule;
+    in_time(
+        ctx,
+        candidate,
+        schedule.staging(ctx.now.wall, severity(candidate)),
+        |version, at| WaitReason::StagesAt { version, at },
+    )
+}
+
+/// The same for telling the loader and for the restart.
+pub(super) fn may_restart(ctx: &Ctx<'_>, candidate: &Candidate) -> Result<(), WaitReason> {
+    let schedule = &ctx.policy.schedule;
+    in_time(
+        ctx,
+        candidate,
+        schedule.opening(ctx.now.wall, severity(candidate)),
+        |_, at| WaitReason::WindowOpensAt { at },
+    )
+}
+
+fn severity(candidate: &Candidate) -> twinroot_trust::manifest::Severity {
+    candidate.manifest().severity
+}
+
+fn in_time(
+    ctx: &Ctx<'_>,
+    candidate: &Candidate,
+    opening: Opening,
+    later: impl FnOnce(String, UnixTime) -> WaitReason,
+) -> Result<(), WaitReason> {
+    if ctx.state.wish.by_person {
+        return Ok(());
+    }
+    if let Some(since) = ctx.records.paused {
+        return Err(WaitReason::PausedLocally { since });
+    }
+    let version = candidate.version().to_string();
+    match opening {
+        Opening::Open { .. } => Ok(()),
+        Opening::At(at) => Err(later(version, at)),
+        Opening::Never => Err(WaitReason::NoWindow { version }),
+    }
+}
+
+/// A person's hold stops the restart, whoever asked for it; only force goes past it, on the record.
+pub(super) fn held(ctx: &Ctx<'_>) -> Option<WaitReason> {
+    let hold = ctx.records.held.as_ref()?;
+    (hold.holds(ctx.now.wall) && !ctx.state.wish.force).then(|| WaitReason::Held {
+        since: hold.since,
+        until: hold.until,
+        reason: hold.reason.clone(),
+    })
 }
 
 /// Newer than what runs, or asked for by name; not against a pin or a pause.

@@ -10,6 +10,7 @@ pub mod effect;
 pub mod event;
 pub mod invariants;
 pub mod judge;
+pub mod pace;
 pub mod policy;
 pub mod recover;
 pub mod saved;
@@ -38,7 +39,7 @@ pub use event::{Checked, Command, Event, Goal, HealthPurpose, HealthVerdict, Lis
 pub use policy::Policy;
 pub use recover::recover;
 pub use saved::{Saved, SavedPhase};
-pub use state::{Phase, PhaseName, State, Wish};
+pub use state::{Cause, Phase, PhaseName, State, Wish};
 
 use crate::error::Failure;
 use crate::facts::{EntryObserved, Facts, Now};
@@ -91,35 +92,66 @@ pub fn step(
         },
         other => other,
     };
-    match &state.phase {
-        Phase::Idle { .. } => idle::on(&ctx, event),
-        Phase::Checking { purpose } => checking::on(&ctx, purpose, event),
-        Phase::Available { candidate, .. } => available::on(&ctx, candidate, event),
-        Phase::Staging { candidate, step } => staging::on(&ctx, candidate, *step, event),
-        Phase::Repairing { candidate, step } => staging::on_repair(&ctx, candidate, *step, event),
-        Phase::Staged { proven, .. } => staged::on(&ctx, proven, event),
-        Phase::Activated { proven, step, .. } => activated::on(&ctx, proven, *step, event),
+    let forced = forced(&ctx, &event);
+    let mut transition = by_phase(&ctx, event);
+    // What goes against memory or schedule leaves a trace, even if the next step fails.
+    if let (Some(note), None) = (forced, &transition.refused) {
+        transition.effects.insert(0, Effect::Note(note));
+    }
+    transition
+}
+
+/// The line of history for a request with force.
+fn forced(ctx: &Ctx<'_>, event: &Event) -> Option<Note> {
+    let Event::Command(Command::Update {
+        force: true,
+        version,
+        ..
+    }) = event
+    else {
+        return None;
+    };
+    let what = match version {
+        Some(version) => format!("{version} was asked for with force"),
+        None => String::from("an update was asked for with force"),
+    };
+    Some(Note {
+        what: "forced",
+        release: recover::under_way(&ctx.state.phase),
+        detail: what,
+    })
+}
+
+fn by_phase(ctx: &Ctx<'_>, event: Event) -> Transition {
+    match &ctx.state.phase {
+        Phase::Idle { .. } => idle::on(ctx, event),
+        Phase::Checking { purpose } => checking::on(ctx, purpose, event),
+        Phase::Available { candidate, .. } => available::on(ctx, candidate, event),
+        Phase::Staging { candidate, step } => staging::on(ctx, candidate, *step, event),
+        Phase::Repairing { candidate, step } => staging::on_repair(ctx, candidate, *step, event),
+        Phase::Staged { proven, .. } => staged::on(ctx, proven, event),
+        Phase::Activated { proven, step, .. } => activated::on(ctx, proven, *step, event),
         Phase::Rebooting { .. } => ctx.rest(event),
-        Phase::Trial { trial, candidate } => trial::on(&ctx, trial, candidate.as_ref(), event),
+        Phase::Trial { trial, candidate } => trial::on(ctx, trial, candidate.as_ref(), event),
         Phase::Blessing {
             trial,
             candidate,
             step,
-        } => trial::on_blessing(&ctx, trial, candidate.as_ref(), *step, event),
+        } => trial::on_blessing(ctx, trial, candidate.as_ref(), *step, event),
         Phase::Committing {
             trial,
             candidate,
             step,
-        } => trial::on_committing(&ctx, trial, candidate.as_ref(), *step, event),
+        } => trial::on_committing(ctx, trial, candidate.as_ref(), *step, event),
         Phase::RollingBack { from, cause, step } => {
-            rolling_back::on(&ctx, from, cause, *step, event)
+            rolling_back::on(ctx, from, cause, *step, event)
         }
         Phase::Denying {
             release,
             failure,
             step,
-        } => denying::on(&ctx, release, failure, *step, event),
-        Phase::Blocked { .. } => blocked::on(&ctx, event),
+        } => denying::on(ctx, release, failure, *step, event),
+        Phase::Blocked { .. } => blocked::on(ctx, event),
     }
 }
 

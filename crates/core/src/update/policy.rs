@@ -4,6 +4,7 @@ use twinroot_trust::release::Identity;
 
 use super::event::Goal;
 use super::state::Wish;
+use crate::schedule::Schedule;
 
 /// The owner's wishes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub struct Policy {
     pub trial_deadline: u64,
     /// Oldest metadata, in milliseconds, on which a reboot may rely when a fresh look fails.
     pub metadata_max_age: u64,
+    /// When the node may restart by itself.
+    pub schedule: Schedule,
 }
 
 impl Policy {

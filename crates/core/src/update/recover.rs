@@ -160,7 +160,17 @@ fn blessed(ctx: &Ctx<'_>, saved: Option<&Saved>) -> Transition {
             release,
             failure,
             reason,
-        }) => roll_back_on(ctx, release, failure.as_ref(), reason),
+            reboot,
+        }) => {
+            let cause = match failure {
+                Some(failure) => Cause::Trial(failure.clone()),
+                None => Cause::Person {
+                    reason: reason.clone(),
+                    reboot: *reboot,
+                },
+            };
+            roll_back_on(ctx, release, cause)
+        }
         Some(
             SavedPhase::Activated { release }
             | SavedPhase::Rebooting { release }
@@ -217,28 +227,18 @@ fn finish_committing(ctx: &Ctx<'_>, release: &SavedRelease) -> Transition {
     }
 }
 
-fn roll_back_on(
-    ctx: &Ctx<'_>,
-    release: &SavedRelease,
-    failure: Option<&Failure>,
-    reason: &str,
-) -> Transition {
-    let cause = failure.map_or_else(
-        || Cause::Person {
-            reason: reason.to_string(),
-            reboot: true,
-        },
-        |f| Cause::Trial(f.clone()),
-    );
+fn roll_back_on(ctx: &Ctx<'_>, release: &SavedRelease, cause: Cause) -> Transition {
     if release.root_hash != ctx.facts.system().root_hash {
-        return match failure {
+        return match cause {
             // The entry of a failed trial may still stand, if power went between the two.
-            Some(failure) => denying::begin(ctx, &unnamed(release), failure.clone()),
-            None => rolling_back::arrived(ctx, &unnamed(release), &cause),
+            Cause::Trial(failure) => denying::begin(ctx, &unnamed(release), failure),
+            Cause::Person { .. } => rolling_back::arrived(ctx, &unnamed(release), &cause),
         };
     }
     // Blessed after all: what the file says of a failed trial is older than the blessing.
-    let Some(from) = booted_release(ctx.facts, ctx.records).filter(|_| failure.is_none()) else {
+    let (Some(from), Cause::Person { reason, .. }) =
+        (booted_release(ctx.facts, ctx.records), &cause)
+    else {
         return from_the_world(ctx);
     };
     let denial = super::commands::by_person(ctx, &from.release, reason);

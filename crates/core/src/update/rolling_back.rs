@@ -5,7 +5,7 @@
 use alloc::string::ToString;
 
 use super::effect::{Effect, EffectKind};
-use super::event::Event;
+use super::event::{Command, Event, Goal};
 use super::state::{BackStep, Cause, OnTrial, Phase};
 use super::{Ctx, Transition, commands};
 use crate::error::{Code, Failure};
@@ -53,7 +53,16 @@ pub(super) fn on(
         (BackStep::Switch, Event::Done(EffectKind::Pin | EffectKind::Retire)) => {
             restart(ctx, from, cause)
         }
-        (BackStep::Reboot, Event::Tick | Event::Command(_)) => reboot_now(ctx, from, cause),
+        (
+            BackStep::Reboot,
+            Event::Command(
+                Command::Update {
+                    goal: Goal::Reboot, ..
+                }
+                | Command::Rollback { reboot: true, .. },
+            ),
+        ) => reboot_now(ctx, from, cause),
+        (BackStep::Reboot, Event::Tick) if wants_reboot(cause) => reboot_now(ctx, from, cause),
         (_, Event::Failed { failure, .. }) => ctx
             .go(Phase::Blocked {
                 failure: failure.clone(),
@@ -107,12 +116,19 @@ fn enter(ctx: &Ctx<'_>, from: &OnTrial, cause: &Cause, step: BackStep) -> Transi
     })
 }
 
-fn restart(ctx: &Ctx<'_>, from: &OnTrial, cause: &Cause) -> Transition {
+/// A failed trial always restarts; a person may have left the restart to somebody else.
+const fn wants_reboot(cause: &Cause) -> bool {
     match cause {
-        Cause::Person { reboot: false, .. } => {
-            enter(ctx, from, cause, BackStep::Reboot).persist(ctx)
-        }
-        Cause::Person { reboot: true, .. } | Cause::Trial(_) => reboot_now(ctx, from, cause),
+        Cause::Person { reboot, .. } => *reboot,
+        Cause::Trial(_) => true,
+    }
+}
+
+fn restart(ctx: &Ctx<'_>, from: &OnTrial, cause: &Cause) -> Transition {
+    if wants_reboot(cause) {
+        reboot_now(ctx, from, cause)
+    } else {
+        enter(ctx, from, cause, BackStep::Reboot).persist(ctx)
     }
 }
 

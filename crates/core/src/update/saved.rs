@@ -63,6 +63,9 @@ pub enum SavedPhase {
         failure: Option<Failure>,
         /// The person's words.
         reason: String,
+        /// Restart at once, or when it suits. Records before this field always meant at once.
+        #[serde(default = "at_once")]
+        reboot: bool,
     },
     /// A release is being remembered as bad.
     Denying {
@@ -113,6 +116,11 @@ impl Saved {
     }
 }
 
+/// What a saved rollback without the field `reboot` meant.
+const fn at_once() -> bool {
+    true
+}
+
 impl SavedPhase {
     fn of(phase: &Phase) -> Self {
         let release = |trial: &OnTrial| trial.release.clone();
@@ -141,14 +149,15 @@ impl SavedPhase {
                 release: release(trial),
             },
             Phase::RollingBack { from, cause, .. } => {
-                let (failure, reason) = match cause {
-                    Cause::Trial(failure) => (Some(failure.clone()), String::new()),
-                    Cause::Person { reason, .. } => (None, reason.clone()),
+                let (failure, reason, reboot) = match cause {
+                    Cause::Trial(failure) => (Some(failure.clone()), String::new(), true),
+                    Cause::Person { reason, reboot } => (None, reason.clone(), *reboot),
                 };
                 Self::RollingBack {
                     release: release(from),
                     failure,
                     reason,
+                    reboot,
                 }
             }
             Phase::Denying {

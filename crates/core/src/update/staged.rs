@@ -4,7 +4,7 @@ use alloc::string::ToString;
 
 use super::candidate::Proven;
 use super::effect::Effect;
-use super::event::{Checked, Command, Event};
+use super::event::{Checked, Command, Event, Goal};
 use super::state::{Phase, Wish};
 use super::{Ctx, Transition, activated, available, idle, judge, staging};
 use crate::records::RecordChange;
@@ -31,6 +31,12 @@ pub(super) fn on(ctx: &Ctx<'_>, proven: &Proven, event: Event) -> Transition {
     match event {
         Event::Done(super::EffectKind::SaveRecords) => go_on(ctx, proven),
         Event::Tick => go_on(ctx, proven),
+        // To look is no wish to go less far.
+        Event::Command(Command::Update {
+            goal: Goal::Check,
+            version: None,
+            ..
+        }) => ctx.stay().then(Effect::Refresh),
         Event::Command(Command::Update {
             goal,
             version,
@@ -58,7 +64,15 @@ pub(super) fn on(ctx: &Ctx<'_>, proven: &Proven, event: Event) -> Transition {
                 proven,
             )
         }
-        Event::CheckDue => ctx.stay().then(Effect::Refresh),
+        Event::CheckDue => {
+            let mut transition = ctx.stay().then(Effect::Refresh);
+            // A request that has reached its goal is over; from the next look on the node goes by
+            // its own policy again.
+            if ctx.state.wish.goal <= Goal::Stage {
+                transition.next.wish = ctx.policy.standing_wish();
+            }
+            transition
+        }
         Event::Checked(checked) => superseded(ctx, proven, &checked),
         Event::Command(Command::Rollback { .. } | Command::Repair) => ctx.refuse_now(),
         Event::Failed { failure, .. } => ctx.stay().refuse(failure),
@@ -77,12 +91,20 @@ fn go_on(ctx: &Ctx<'_>, proven: &Proven) -> Transition {
     if let Err(reason) = judge::still_acceptable(ctx, proven.candidate()) {
         return activated::drop_release(ctx, proven, reason);
     }
-    if staging::wanted(ctx) {
-        activated::begin(ctx, proven)
-    } else if activated::stands(ctx, proven) {
-        activated::again(ctx, proven)
-    } else {
-        ctx.stay()
+    if !staging::wanted(ctx) {
+        return if activated::stands(ctx, proven) {
+            activated::again(ctx, proven)
+        } else {
+            ctx.stay()
+        };
+    }
+    match judge::may_restart(ctx, proven.candidate()) {
+        Ok(()) => activated::begin(ctx, proven),
+        Err(_) if activated::stands(ctx, proven) => activated::again(ctx, proven),
+        Err(reason) => ctx.go(Phase::Staged {
+            proven: proven.clone(),
+            reason,
+        }),
     }
 }
 

@@ -18,7 +18,7 @@ use twinroot_trust::digest::Digest;
 use twinroot_trust::version::Version;
 
 use super::files::Home;
-use crate::clock::since_boot;
+use crate::clock::FilesClock;
 use crate::esp::entries::{FOLDER, read_uki};
 use crate::esp::vars::{self, EfiVars};
 use crate::esp::{Volume, attempts};
@@ -262,7 +262,7 @@ impl Model {
             Some(BootFacts {
                 system,
                 entry: entry.to_owned(),
-                booted_at: since_boot(),
+                booted_at: FilesClock::uptime(&self.home.path(super::files::PASSED)),
             }),
         ))
     }

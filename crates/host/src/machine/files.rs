@@ -9,6 +9,8 @@
 //! config.d/ health.d/ gate.d/                  what the operator may add
 //! boot.json      what the kernel says of this boot; absent while the machine is off
 //! units.json     state of each unit            reboot-requested    it wants to be restarted
+//! clock-offset   seconds its clock is off      time-passed         seconds that passed beyond ours
+//! run/           sockets of its agent          logind/ machine-id  what its gates look at
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -27,13 +29,16 @@ use crate::disk::GptDisk;
 use crate::disk::table;
 use crate::esp::{SdBoot, Volume, attempts, stage, vars};
 use crate::fetch::Mirrors;
-use crate::gate::FileGate;
+use crate::gate::{Gates, Places};
 use crate::health::Runner;
 use crate::health::units::FilesUnits;
 use crate::power::FilesPower;
 use crate::provision::FirstRelease;
 use crate::store::{FileStore, Lock};
 use crate::system::{BootFacts, FilesSystem};
+
+/// File with the seconds that have passed beyond the host's.
+pub(super) const PASSED: &str = "time-passed";
 
 /// The schema of `machine.json` that this version makes and reads.
 const SCHEMA: u32 = 1;
@@ -140,7 +145,7 @@ pub struct Machine {
     loader: SdBoot,
     fetch: Mirrors,
     health: Runner,
-    gate: FileGate,
+    gate: Gates,
     power: FilesPower,
     lock: Option<Lock>,
 }
@@ -173,9 +178,19 @@ impl Machine {
         let units = Box::new(FilesUnits::new(&home.path("units.json")));
         // The machine's own file; on a real node the setting names it.
         let hold = home.path("hold-reboot");
+        let gate = Gates::open(
+            &settings,
+            Places {
+                folder: &home.path("gate.d"),
+                file: hold,
+                logind: &home.path("logind"),
+                machine_id: &home.path("machine-id"),
+            },
+        )?;
         Ok(Self {
             clock: FilesClock {
                 offset: home.path("clock-offset"),
+                passed: home.path(PASSED),
                 booted_at: booted.booted_at,
             },
             system: FilesSystem::new(&home.dir),
@@ -183,7 +198,7 @@ impl Machine {
             loader: home.loader(store.clone())?,
             fetch: settings::source(&settings)?,
             health: Runner::new(folders, units),
-            gate: FileGate::new(&home.path("gate.d"), Some(hold)),
+            gate,
             power: FilesPower::open(&home.dir)?,
             dir: home.dir.clone(),
             settings,

@@ -18,7 +18,7 @@ use crate::clock::SystemClock;
 use crate::disk::GptDisk;
 use crate::esp::{SdBoot, Volume, stage, vars::EfivarFs};
 use crate::fetch::Mirrors;
-use crate::gate::FileGate;
+use crate::gate::{Gates, Places};
 use crate::health::Runner;
 use crate::health::units::SystemdUnits;
 use crate::power::LinuxPower;
@@ -52,7 +52,7 @@ pub struct LinuxMachine {
     loader: SdBoot,
     fetch: Mirrors,
     health: Runner,
-    gate: FileGate,
+    gate: Gates,
     power: LinuxPower,
     lock: Option<Lock>,
 }
@@ -141,10 +141,15 @@ impl LinuxMachine {
                 ],
                 Box::new(SystemdUnits),
             ),
-            gate: FileGate::new(
-                &folder(RUN, "gate.d"),
-                Some(PathBuf::from(&settings.reboot.gate_file)),
-            ),
+            gate: Gates::open(
+                &settings,
+                Places {
+                    folder: &folder(RUN, "gate.d"),
+                    file: PathBuf::from(&settings.reboot.gate_file),
+                    logind: Path::new("/run/systemd"),
+                    machine_id: Path::new("/etc/machine-id"),
+                },
+            )?,
             power: LinuxPower,
             settings,
             origins,

@@ -1,9 +1,10 @@
 //! Whether a request got where it wanted, in the terms of the error table.
 
-use twinroot_agent::Agent;
 use twinroot_core::error::{Code, Failure};
 use twinroot_core::update::{Command, Goal, Phase};
 use twinroot_core::why::WaitReason;
+
+use crate::agent::Agent;
 
 /// The refusal behind a release that is there and was not taken. Nothing newer, asked for without
 /// a name, is no refusal.

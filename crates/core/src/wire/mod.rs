@@ -4,6 +4,8 @@
 //! own: they change by adding only, each answer says its schema, and readers skip what they do not
 //! know. The agent fills them; nothing here decides.
 
+mod api;
+
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -16,6 +18,8 @@ use crate::facts::Tries;
 use crate::health::CheckResult;
 use crate::slot::SlotName;
 use crate::why::WaitReason;
+
+pub use api::{ActBody, Action, Event, HistoryLine};
 
 /// Schema number `N` of an answer: written as the number, and only that number is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -38,11 +42,23 @@ impl<'de, const N: u32> Deserialize<'de> for Schema<N> {
     }
 }
 
+#[cfg(feature = "schema")]
+impl<const N: u32> schemars::JsonSchema for Schema<N> {
+    fn schema_name() -> alloc::borrow::Cow<'static, str> {
+        alloc::format!("Schema{N}").into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "const": N })
+    }
+}
+
 /// Declares an answer: a struct with a schema number and kebab-case keys.
 macro_rules! answer {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $kind:ty,)* }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
         #[serde(rename_all = "kebab-case")]
         pub struct $name {
             /// Schema of this answer.
@@ -157,6 +173,14 @@ answer! {
 }
 
 answer! {
+    /// `twinroot history`: what was done, oldest first.
+    History {
+        /// The lines.
+        lines: Vec<HistoryLine>,
+    }
+}
+
+answer! {
     /// `twinroot verify`: slots against signed manifests.
     VerifyReport {
         /// One entry a slot that was looked at.
@@ -219,6 +243,7 @@ macro_rules! part {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $kind:ty,)* }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
         #[serde(rename_all = "kebab-case")]
         pub struct $name { $($(#[$field_doc])* pub $field: $kind,)* }
     };
@@ -382,6 +407,7 @@ part! {
 
 /// Whether the other slot would carry the node if this one failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum FallbackStatus {
     /// It has run and was good.
@@ -394,6 +420,7 @@ pub enum FallbackStatus {
 
 /// How an update ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum HistoryOutcome {
     /// It is under way.

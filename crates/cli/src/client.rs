@@ -1,0 +1,119 @@
+//! Speaks to the running agent over its sockets: one request a connection, HTTP/1.1 in its simplest
+//! form. The other end is always our own server, so that a client library would bring more than it
+//! saves; what is not understood is refused.
+
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use twinroot_core::error::{Code, Failure};
+use twinroot_core::wire::{ActBody, Action, ErrorAnswer};
+use twinroot_host::sockets::CONTROL;
+use twinroot_ports::Outcome;
+
+/// Longest answer that is read: a thousand lines of history have less than 1 MiB.
+const ANSWER: u64 = 4 << 20;
+
+/// Where the sockets of a machine's agent lie.
+pub(crate) fn run_folder(machine: Option<&Path>) -> PathBuf {
+    machine.map_or_else(|| PathBuf::from("/run/twinroot"), |dir| dir.join("run"))
+}
+
+/// A connection to the agent.
+#[derive(Debug)]
+pub(crate) struct Client {
+    socket: PathBuf,
+    stream: UnixStream,
+}
+
+impl Client {
+    /// Connects to the agent's control socket; nothing where no agent runs.
+    ///
+    /// # Errors
+    /// `not-permitted` where one runs and this user may not speak to it.
+    pub(crate) fn of_agent(machine: Option<&Path>) -> Outcome<Option<Self>> {
+        let socket = run_folder(machine).join(CONTROL);
+        let failed = |code, error: std::io::Error| {
+            Failure::new(code, socket.display().to_string(), error.to_string())
+        };
+        match UnixStream::connect(&socket) {
+            Ok(stream) => Ok(Some(Self { socket, stream })),
+            Err(error) => match error.kind() {
+                ErrorKind::NotFound | ErrorKind::ConnectionRefused => Ok(None),
+                ErrorKind::PermissionDenied => Err(failed(Code::NotPermitted, error)),
+                _ => Err(failed(Code::FileIo, error)),
+            },
+        }
+    }
+
+    /// Asks for something to be done.
+    pub(crate) fn act<T: DeserializeOwned>(self, action: Action, body: &ActBody) -> Outcome<T> {
+        let body = serde_json::to_string(body)
+            .map_err(|e| Failure::new(Code::Internal, "the request", e.to_string()))?;
+        self.ask("POST", &format!("/v1/{}", action.as_str()), &body)
+    }
+
+    /// Looks at something.
+    pub(crate) fn look<T: DeserializeOwned>(self, path: &str) -> Outcome<T> {
+        self.ask("GET", path, "")
+    }
+
+    fn ask<T: DeserializeOwned>(mut self, method: &str, path: &str, body: &str) -> Outcome<T> {
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: twinroot\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let broken = |cause: String| {
+            Failure::new(Code::FileIo, self.socket.display().to_string(), cause)
+                .with_remedy("look at the agent: `systemctl status twinroot-agent`")
+        };
+        let mut answer = Vec::new();
+        self.stream
+            .write_all(request.as_bytes())
+            .map_err(|e| broken(e.to_string()))?;
+        (&mut self.stream)
+            .take(ANSWER)
+            .read_to_end(&mut answer)
+            .map_err(|e| broken(e.to_string()))?;
+        let (status, body) = parts(&answer)
+            .ok_or_else(|| broken(String::from("the answer is no HTTP with a length")))?;
+        if (200..300).contains(&status) {
+            return serde_json::from_slice(body).map_err(|e| broken(e.to_string()));
+        }
+        let error = serde_json::from_slice::<ErrorAnswer>(body);
+        Err(error.map_or_else(|e| broken(format!("status {status}: {e}")), |a| a.error))
+    }
+}
+
+/// Status and body of an answer with a `Content-Length`, which must be the whole rest.
+fn parts(answer: &[u8]) -> Option<(u16, &[u8])> {
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
+    let head = std::str::from_utf8(&answer[..end]).ok()?;
+    let body = &answer[end + 4..];
+    let mut lines = head.lines();
+    let status = lines.next()?.strip_prefix("HTTP/1.1 ")?.get(..3)?;
+    let length = lines.find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        let is_length = name.eq_ignore_ascii_case("content-length");
+        is_length
+            .then(|| value.trim().parse::<usize>().ok())
+            .flatten()
+    })?;
+    (length == body.len()).then_some((status.parse().ok()?, body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_taken_apart_and_a_cut_one_is_refused() {
+        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
+        assert_eq!(parts(answer), Some((200, &b"{}"[..])));
+        assert_eq!(parts(&answer[..answer.len() - 1]), None);
+        assert_eq!(parts(b"HTTP/1.1 200 OK\r\n\r\n{}"), None);
+        assert_eq!(parts(b"SSH-2.0\r\n\r\n"), None);
+    }
+}
