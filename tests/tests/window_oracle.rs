@@ -60,8 +60,8 @@ fn ours(now: i64, days: &str, hour: u8, minute: u8, zone: &str) -> Vec<i64> {
     // A window of one minute: nothing but its start counts here.
     let text = format!("{days} {hour:02}:{minute:02} 1m");
     let schedule = Schedule {
-        zone: zone::read(zone).unwrap(),
-        windows: vec![text.parse().unwrap()],
+        zone: zone::read(zone).expect("a zone of the time zone database"),
+        windows: vec![text.parse().expect("a window of this test")],
         ..Schedule::always()
     };
     let mut starts = Vec::new();
