@@ -199,9 +199,15 @@ mod tests {
     #[test]
     fn an_exception_does_not_let_std_in() {
         let core = "twinroot-core";
-        assert_eq!(impure(core, &[linked("jiff", &["alloc"])]), Vec::<String>::new());
+        assert_eq!(
+            impure(core, &[linked("jiff", &["alloc"])]),
+            Vec::<String>::new()
+        );
         assert_eq!(impure(core, &[linked("jiff", &["alloc", "std"])]).len(), 1);
-        assert_eq!(impure("twinroot-trust", &[linked("jiff", &["alloc"])]).len(), 1);
+        assert_eq!(
+            impure("twinroot-trust", &[linked("jiff", &["alloc"])]).len(),
+            1
+        );
     }
 
     #[test]
