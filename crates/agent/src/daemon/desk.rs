@@ -136,12 +136,16 @@ impl Desk {
         Ok(answered)
     }
 
-    /// Asks the loop to end. True where it has nothing in hand and will; else it is in the middle of
-    /// an effect, each of which survives being cut off.
-    pub fn stop(&self) -> bool {
+    /// Asks the loop to end, and waits for that time at most until it has nothing in hand. True where it has
+    /// nothing and will end; else it is in the middle of an effect, each of which survives being cut off.
+    pub fn stop(&self, patience: Duration) -> bool {
         let mut tray = lock(&self.tray);
         tray.stop = true;
         self.wake.notify_all();
+        let waited = self
+            .wake
+            .wait_timeout_while(tray, patience, |tray| !tray.idle);
+        let (tray, _) = waited.unwrap_or_else(PoisonError::into_inner);
         tray.idle
     }
 
@@ -178,6 +182,8 @@ impl Desk {
     pub fn wait(&self, time: Duration) -> Woken {
         let mut tray = lock(&self.tray);
         tray.idle = true;
+        // Whoever waits for the loop to come to rest.
+        self.wake.notify_all();
         let quiet = |tray: &mut Tray| !tray.stop && !tray.reload && tray.requests.is_empty();
         let waited = self.wake.wait_timeout_while(tray, time, quiet);
         let (mut tray, _) = waited.unwrap_or_else(PoisonError::into_inner);

@@ -24,6 +24,10 @@ use super::look::Target;
 use crate::client::run_folder;
 use crate::machine::{Access, Node};
 
+/// For so long whoever asks the program to end waits for what is in hand: all but fetching, writing and
+/// reading back a slot takes less. A service manager waits for 90 s.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// Runs until it is told to end or the machine restarts.
 pub(super) fn run(target: &Target<'_>) -> Outcome<()> {
     let desk = Arc::new(Desk::default());
@@ -73,8 +77,8 @@ fn listen_to_signals(desk: &Arc<Desk>) -> Outcome<()> {
         for signal in signals.forever() {
             if signal == SIGHUP {
                 desk.reload();
-            } else if !desk.stop() {
-                // In the middle of an effect: each survives being cut off, and the default action
+            } else if !desk.stop(PATIENCE) {
+                // In the middle of a long effect: each survives being cut off, and the default action
                 // ends the process with the right status for whoever sent the signal.
                 let _ = emulate_default_handler(signal);
             }
@@ -110,7 +114,7 @@ fn serve(machine: Option<&Path>, node: &Node, desk: &Arc<Desk>) -> Outcome<JoinH
     thread("api", move || {
         if let Err(failure) = api::serve(sockets, office, Arc::new(gate)) {
             tracing::error!(code = %failure.code, "{failure}");
-            desk.stop();
+            desk.stop(Duration::ZERO);
         }
     })
 }
