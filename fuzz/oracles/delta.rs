@@ -177,7 +177,7 @@ pub fn difference(data: &[u8]) {
 /// Bytes of the base: not zero, not all alike.
 fn base_of(blocks: u32) -> Vec<u8> {
     (0..blocks as usize * BLOCK)
-        .map(|n| (n * 31 ^ n >> 7) as u8)
+        .map(|n| ((n * 31) ^ (n >> 7)) as u8)
         .collect()
 }
 

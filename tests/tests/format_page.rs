@@ -69,7 +69,7 @@ struct Folder(tempfile::TempDir);
 impl Folder {
     fn file(&self, name: &str, content: &[u8]) -> PathBuf {
         let path = self.0.path().join(name);
-        std::fs::write(&path, content).unwrap();
+        std::fs::write(&path, content).expect("the folder is the test's own");
         path
     }
 
@@ -85,11 +85,14 @@ impl Folder {
             .arg(third)
             .arg(&out)
             .output()
-            .unwrap();
+            .expect("python3 starts");
         let said = String::from_utf8_lossy(&done.stderr);
         assert!(done.status.success(), "{verb}: {said}");
         let printed = String::from_utf8_lossy(&done.stdout).trim().to_owned();
-        (printed, std::fs::read(out).unwrap())
+        (
+            printed,
+            std::fs::read(out).expect("the decoder has written its output"),
+        )
     }
 }
 
@@ -169,7 +172,7 @@ fn delta_of(base: &[u8], target: &[u8]) -> EncodedDelta {
         level: 3,
         ..DeltaParams::default()
     };
-    let delta = encode_delta(&base, &target, &identity, &params).unwrap();
+    let delta = encode_delta(&base, &target, &identity, &params).expect("both are images");
     let codings = codings(&delta, target.len() as u64, identity);
     for coding in [1, 2, 4] {
         assert!(
@@ -190,7 +193,8 @@ fn codings(delta: &EncodedDelta, target_bytes: u64, named: Identity) -> Vec<u8> 
         target_bytes,
         file_bytes: delta.file.len() as u64,
     };
-    let index = DeltaIndex::open(&delta.file[..delta.index_bytes as usize], &expect).unwrap();
+    let index = DeltaIndex::open(&delta.file[..delta.index_bytes as usize], &expect)
+        .expect("it was made for them");
     index
         .segments()
         .iter()

@@ -225,8 +225,7 @@ fn memory_bars(figures: &Figures) -> Vec<Bar> {
 #[expect(clippy::cast_precision_loss, reason = "sizes here stay far below 2^52")]
 fn surroundings(figures: &Figures) -> Vec<Bar> {
     let mib = |kib: u64| kib as f64 / 1024.0;
-    let mut bars = Vec::new();
-    bars.push(match figures.cgroup {
+    let cgroup = match figures.cgroup {
         Some(peak) => Bar::new(
             "memory in a cgroup, page cache included",
             mib(peak / 1024),
@@ -240,8 +239,8 @@ fn surroundings(figures: &Figures) -> Vec<Bar> {
             1.0,
             "no memory cgroup here",
         ),
-    });
-    bars.push(match figures.fsync_ms {
+    };
+    let fsync = match figures.fsync_ms {
         Some((idle, busy)) => Bar::new(
             "a neighbour's fsync, 99th percentile",
             busy,
@@ -255,8 +254,8 @@ fn surroundings(figures: &Figures) -> Vec<Bar> {
             1.25,
             "the refresh was not measured",
         ),
-    });
-    bars
+    };
+    vec![cgroup, fsync]
 }
 
 #[expect(clippy::cast_precision_loss, reason = "sizes here stay far below 2^52")]
