@@ -33,8 +33,8 @@ impl Programs {
     /// Builds the node's binary, the publisher's and the lab's, each by itself so that the node's carries
     /// no feature that only the publisher turns on.
     pub fn build(profile: Profile) -> Result<Self> {
-        for (package, _) in PROGRAMS {
-            let mut command = run::cargo(["build", "--quiet", "-p", package, "--bins"]);
+        for (package, name) in PROGRAMS {
+            let mut command = run::cargo(["build", "--quiet", "-p", package, "--bin", name]);
             if profile == Profile::Release {
                 command.arg("--release");
             }

@@ -1,6 +1,7 @@
 //! `./x test`: every test that needs no virtual machine, and honest counts.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
@@ -46,8 +47,10 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// Tests of `tests/` start the real programs, which Cargo does not build for another package's tests.
 /// They would build them themselves; done first, the build does not count as the first test's time.
-fn build_programs() -> Result<()> {
-    run::show(&mut run::cargo(["build", "--workspace", "--bins"]))
+/// Gives the folder of the programs.
+pub fn build_programs() -> Result<PathBuf> {
+    run::show(&mut run::cargo(["build", "--workspace", "--bins"]))?;
+    Ok(run::target_dir().join("debug"))
 }
 
 fn unit_and_integration(args: &Args) -> Result<(Counts, bool)> {

@@ -89,9 +89,10 @@ impl Publisher {
         }
     }
 
-    /// Publishes `image` as `version` and offers it to everybody at once.
+    /// Publishes `image` as `version` and offers it to everybody at once; without deltas, so that what is
+    /// measured is reuse.
     pub fn publish(&self, version: &str, image: &Path, level: u8) -> Result<Release> {
-        self.publish_with(version, image, level, &[])
+        self.publish_with(version, image, level, &["--delta-from", "0"])
             .map(|(release, _)| release)
     }
 
