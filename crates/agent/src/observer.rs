@@ -66,6 +66,11 @@ impl Counters {
         self.written.fetch_add(more.written, Ordering::Relaxed);
     }
 
+    /// Counts bytes that came and did nothing else: an index, a damaged segment, a boot image.
+    pub(crate) fn fetched(&self, bytes: u64) {
+        self.fetched.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     pub(crate) fn totals(&self) -> Totals {
         Totals {
             fetched: self.fetched.load(Ordering::Relaxed),

@@ -31,15 +31,9 @@ impl Decoder {
     /// giant window costs nothing, and it cannot write past `out`.
     pub(crate) fn decode(&mut self, segment: &Segment, coded: &[u8], out: &mut [u8]) -> Result<()> {
         let number = segment.number;
-        if coded.len() != segment.coded_bytes as usize || out.len() != segment.decoded_bytes() {
-            let what = "a buffer of the wrong length was given".to_string();
-            return Err(Error::SegmentInvalid {
-                segment: number,
-                what,
-            });
-        }
-        if sha256(coded) != segment.digest {
-            return Err(Error::SegmentDigest { segment: number });
+        self.check(segment, coded)?;
+        if out.len() != segment.decoded_bytes() {
+            return Err(wrong_length(number));
         }
         match segment.coding {
             Coding::Zero => Ok(()),
@@ -54,6 +48,19 @@ impl Decoder {
                     what,
                 }),
         }
+    }
+
+    /// Whether the coded bytes are the named ones. What was sent raw needs no more.
+    pub(crate) fn check(&self, segment: &Segment, coded: &[u8]) -> Result<()> {
+        if coded.len() != segment.coded_bytes as usize {
+            return Err(wrong_length(segment.number));
+        }
+        if sha256(coded) != segment.digest {
+            return Err(Error::SegmentDigest {
+                segment: segment.number,
+            });
+        }
+        Ok(())
     }
 
     fn unpack(&mut self, coded: &[u8], out: &mut [u8]) -> Result<(), String> {
@@ -81,6 +88,11 @@ impl Decoder {
         }
         Ok(())
     }
+}
+
+fn wrong_length(segment: u32) -> Error {
+    let what = "a buffer of the wrong length was given".to_string();
+    Error::SegmentInvalid { segment, what }
 }
 
 /// What zstd says of one of its error codes.

@@ -178,6 +178,37 @@ impl CodedSource for Vec<u8> {
     }
 }
 
+/// Part of something larger: `size` bytes from byte `start` on.
+#[derive(Clone, Copy)]
+pub struct Part<'a> {
+    /// The whole.
+    pub whole: &'a dyn ReadAt,
+    /// Where the part starts.
+    pub start: u64,
+    /// Its size.
+    pub size: u64,
+}
+
+impl fmt::Debug for Part<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Part({} bytes at {})", self.size, self.start)
+    }
+}
+
+impl ReadAt for Part<'_> {
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), Fault> {
+        let end = offset.checked_add(buf.len() as u64);
+        if end.is_none_or(|end| end > self.size) {
+            return Err(Fault::past_end(offset, buf.len(), self.size));
+        }
+        self.whole.read_at(self.start + offset, buf)
+    }
+
+    fn len(&self) -> Result<u64, Fault> {
+        Ok(self.size)
+    }
+}
+
 /// Fetches `range` into `buf`, whose length is the length of the range. A source that delivers
 /// more or fewer bytes than asked for is refused.
 pub fn fetch_into(source: &dyn CodedSource, start: u64, buf: &mut [u8]) -> Result<(), Fault> {

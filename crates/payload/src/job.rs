@@ -43,8 +43,13 @@ impl core::fmt::Debug for Io<'_> {
     }
 }
 
+/// Bytes that are copied, zeroed or compared at a time, 512 KiB: long enough that system calls do not
+/// count, and all that is touched of a buffer by what needs no decoding.
+const CHUNK: usize = 512 << 10;
+
 /// A worker's buffers: one coded and one decoded segment (2 × 4 MiB at the most), and a decoder.
-/// The only large allocation of applying; made once a worker.
+/// The only large allocation of applying; made once a worker. Memory is taken as far as it is used: a
+/// coded segment as long as it is, and 512 KiB of the other where nothing has to be decoded.
 pub struct Scratch {
     coded: Vec<u8>,
     decoded: Vec<u8>,
@@ -66,7 +71,7 @@ impl Scratch {
     /// Buffers for the segments of this index.
     #[must_use]
     pub fn new(index: &Index<'_>) -> Self {
-        let bytes = index.header().segment_bytes();
+        let bytes = index.header().segment_bytes().max(CHUNK);
         let (coded, decoded) = (vec![0; bytes], vec![0; bytes]);
         Self {
             coded,
@@ -134,25 +139,36 @@ pub fn run_job(job: &Job, io: &Io<'_>, scratch: &mut Scratch) -> Result<Outcome>
 /// Does a job whose coded bytes the caller has put into [`Scratch::coded_mut`].
 pub fn run_fetched(job: &Job, io: &Io<'_>, scratch: &mut Scratch) -> Result<Outcome> {
     let segment = io.index.segment(job.segment)?;
-    let coded = &scratch.coded[..segment.coded_bytes as usize];
-    let decoded = &mut scratch.decoded[..segment.decoded_bytes()];
-    scratch.decoder.decode(&segment, coded, decoded)?;
+    let Scratch {
+        coded,
+        decoded,
+        decoder,
+        ..
+    } = scratch;
+    let length = segment.coded_bytes as usize;
     let mut outcome = Outcome {
-        fetched: coded.len() as u64,
+        fetched: length as u64,
         ..Outcome::default()
+    };
+    // What was sent raw is written from where it came to; the other buffer is free to compare with.
+    let (plain, spare): (&[u8], _) = if segment.coding == Coding::Raw {
+        decoder.check(&segment, &coded[..length])?;
+        (&coded[..length], decoded)
+    } else {
+        let out = &mut decoded[..segment.decoded_bytes()];
+        decoder.decode(&segment, &coded[..length], out)?;
+        (out, coded)
     };
     let mut writer = Writer {
         io,
-        present: &mut scratch.coded,
+        present: spare,
         outcome: &mut outcome,
     };
     let mut runs = io.index.runs(&segment);
     while let Some(run) = runs.next()? {
         let from = run.from as usize * BLOCK;
-        writer.put(
-            run.target,
-            &decoded[from..from + run.count as usize * BLOCK],
-        )?;
+        let bytes = &plain[from..from + run.count as usize * BLOCK];
+        writer.put(run.target, bytes)?;
     }
     Ok(outcome)
 }
@@ -164,7 +180,8 @@ fn write_zeroes(
     scratch: &mut Scratch,
     outcome: &mut Outcome,
 ) -> Result<bool> {
-    scratch.decoded.fill(0);
+    let zeroes = &mut scratch.decoded[..CHUNK];
+    zeroes.fill(0);
     let mut writer = Writer {
         io,
         present: &mut scratch.coded,
@@ -174,8 +191,8 @@ fn write_zeroes(
     while let Some(run) = runs.next()? {
         let (mut next, end) = (run.target, run.target + u64::from(run.count));
         while next < end {
-            let blocks = (end - next).min((scratch.decoded.len() / BLOCK) as u64);
-            writer.put(next, &scratch.decoded[..blocks as usize * BLOCK])?;
+            let blocks = (end - next).min((CHUNK / BLOCK) as u64);
+            writer.put(next, &zeroes[..blocks as usize * BLOCK])?;
             next += blocks;
         }
     }
@@ -207,7 +224,7 @@ fn copy_from_base(
         };
         let mut i = 0;
         while i < run.count {
-            let limit = (run.count - i).min((scratch.decoded.len() / BLOCK) as u32);
+            let limit = (run.count - i).min((CHUNK / BLOCK) as u32);
             let (place, blocks) = copy.stretch(i, limit)?;
             let bytes = &mut scratch.decoded[..blocks as usize * BLOCK];
             match (place, io.table) {
@@ -293,14 +310,22 @@ impl Copy<'_, '_> {
 /// Writes blocks of the image, leaving alone what is right already.
 struct Writer<'a, 'b> {
     io: &'a Io<'a>,
-    /// What the target holds, when comparing. As large as any piece that is put.
+    /// What the target holds, when comparing. A chunk at the least.
     present: &'b mut [u8],
     outcome: &'b mut Outcome,
 }
 
 impl Writer<'_, '_> {
-    /// Puts `bytes` at block `target` of the image.
+    /// Puts `bytes` at block `target` of the image, comparing a chunk at a time.
     fn put(&mut self, target: u64, bytes: &[u8]) -> Result<()> {
+        let chunks = bytes.chunks(CHUNK).zip(0..);
+        for (bytes, number) in chunks {
+            self.put_chunk(target + number * (CHUNK / BLOCK) as u64, bytes)?;
+        }
+        Ok(())
+    }
+
+    fn put_chunk(&mut self, target: u64, bytes: &[u8]) -> Result<()> {
         if self.io.compare {
             let present = &mut self.present[..bytes.len()];
             let doing = "read what the target slot holds";

@@ -12,7 +12,7 @@
 //! call an image right on any ground but its root hash.
 //!
 //! Reading order: [`verity`] (what is proven), [`index`] (what a payload says), [`plan`] (what to
-//! do), [`job`] (doing it), [`finish`] (in which order a slot becomes whole), [`stage`] (all of it in turn),
+//! do), [`job`] (doing it), [`work`] (by requests), [`finish`] (in which order a slot becomes whole), [`stage`] (all of it in turn),
 //! [`delta`] (the same for a payload made for one base), `encode` (the publisher's half, behind the
 //! feature of that name).
 #![no_std]
@@ -29,8 +29,10 @@ pub mod index;
 pub mod io;
 pub mod job;
 pub mod plan;
+mod requests;
 pub mod reuse;
 pub mod stage;
 pub mod verity;
+pub mod work;
 
 pub use error::{Error, Result, codes};

@@ -2,15 +2,22 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
-use core::ops::Range;
 
 use crate::bits::Bits;
 use crate::error::{Error, Result};
 use crate::index::{Coding, Index, Keys, Run, Segment, key_of};
 use crate::io::ReadAt;
 use crate::job::Job;
+pub use crate::requests::FetchRun;
+use crate::requests::Joiner;
 use crate::reuse::{LeafCache, ReuseTable};
 use crate::verity::{BLOCK, TreeLeaves, block_hash};
+use crate::work::Work;
+
+/// Most bytes of one request for segments of a full payload: 16 MiB. Small enough that several workers
+/// share the segments that a release brings, each on a stream of its own; large enough that the round
+/// trip of a request costs little beside it.
+const REQUEST: u64 = 16 << 20;
 
 /// How much of the target slot is looked at for blocks that an earlier try left there.
 #[derive(Clone, Copy, Default)]
@@ -40,11 +47,12 @@ impl core::fmt::Debug for TargetScan<'_> {
 /// What a plan says of the work ahead. All in bytes but `requests` and `segments`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Figures {
-    /// Coded bytes to fetch, the index aside.
+    /// Bytes to fetch, the index aside: coded segments, and what lies between two of them where that is
+    /// less than a request is worth.
     pub fetch: u64,
     /// Segments to fetch.
     pub segments: u32,
-    /// Range requests for them, adjacent segments taken together.
+    /// Range requests for them, neighbouring segments taken together.
     pub requests: u32,
     /// Bytes of the image that are copied from the base.
     pub reuse: u64,
@@ -53,15 +61,6 @@ pub struct Figures {
     /// Bytes of the image that may have to be written: all that were not found right. Exact after
     /// [`TargetScan::Everything`].
     pub write: u64,
-}
-
-/// Adjacent segments that one range request brings.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FetchRun {
-    /// Their numbers.
-    pub segments: Range<u32>,
-    /// Their coded bytes in the payload file.
-    pub coded: Range<u64>,
 }
 
 /// Which segments are fetched and which blocks are left alone.
@@ -185,24 +184,30 @@ impl Plan {
             })
     }
 
-    /// The ranges to fetch, adjacent segments joined. A caller that streams a run hands each
-    /// segment's bytes to [`crate::job::run_fetched`].
+    /// The same work by requests: what is fetched first, a request at a time, then what needs none. Each
+    /// piece may be done at any time on any thread ([`crate::work::run_work`]).
+    pub fn work(&self, index: &Index<'_>) -> Result<Vec<Work>> {
+        let mut work: Vec<Work> = self
+            .fetch_runs(index)?
+            .into_iter()
+            .map(Work::Fetch)
+            .collect();
+        let local = self.jobs().filter(|job| !job.fetch);
+        work.extend(local.map(|job| Work::Local(job.segment)));
+        Ok(work)
+    }
+
+    /// The ranges to fetch, neighbouring segments joined.
     pub fn fetch_runs(&self, index: &Index<'_>) -> Result<Vec<FetchRun>> {
-        let mut runs: Vec<FetchRun> = Vec::new();
-        for number in (0..self.fetch.len() as u32).filter(|n| self.fetch[*n as usize]) {
-            let coded = index.segment(number)?.coded();
-            match runs.last_mut() {
-                Some(run) if run.coded.end == coded.start => {
-                    run.coded.end = coded.end;
-                    run.segments.end = number + 1;
-                }
-                _ => runs.push(FetchRun {
-                    segments: number..number + 1,
-                    coded,
-                }),
-            }
+        let mut runs = Joiner::new(REQUEST);
+        for number in (0..self.fetch.len() as u32).filter(|n| self.is_fetched(*n)) {
+            runs.add(number, index.segment(number)?.coded());
         }
-        Ok(runs)
+        Ok(runs.runs())
+    }
+
+    pub(crate) fn is_fetched(&self, segment: u32) -> bool {
+        self.fetch[segment as usize]
     }
 
     pub(crate) fn is_right(&self, block: u64) -> bool {

@@ -29,7 +29,7 @@ const EMPTY: u32 = u32::MAX;
 
 /// Longest walk from a key's own place. At the table's highest load (7/8) walks of linear probing
 /// average 32 for a key that is absent; a block that would need more than four times that is left
-/// out.
+/// out. (A table that is not at its bound is two thirds full.)
 const WALK_MAX: usize = 128;
 
 /// The image that blocks are taken from: the booted slot.
@@ -153,9 +153,10 @@ impl<'a> ReuseTable<'a> {
     /// Cannot fail: a block of the base that cannot be read is one that is not there.
     #[must_use]
     pub fn build(base: Base<'a>, index: &Index<'_>, memory: usize) -> Self {
-        let places = (base.blocks.max(8) * 2).next_power_of_two();
+        // A third of the places stays empty, so that walks of linear probing average five places for a
+        // key that is absent.
+        let places = base.blocks.max(8).saturating_mul(3).div_ceil(2);
         let bound = (memory.max(256) / 4) as u64;
-        let bound = 1 << bound.ilog2();
         let entries = vec![EMPTY; places.min(bound) as usize];
         let width = index.header().key_width;
         let mut table = Self {
@@ -191,7 +192,7 @@ impl<'a> ReuseTable<'a> {
     fn insert(&mut self, key: u64, position: u64, cache: &mut LeafCache, held: &mut u64) -> bool {
         let (start, tag) = self.place(key);
         for step in 0..WALK_MAX.min(self.entries.len()) {
-            let at = (start + step) & (self.entries.len() - 1);
+            let at = self.after(start, step);
             let entry = self.entries[at];
             if entry == EMPTY {
                 self.entries[at] = tag | position as u32;
@@ -219,7 +220,7 @@ impl<'a> ReuseTable<'a> {
         }
         let (start, tag) = self.place(key);
         for step in 0..WALK_MAX.min(self.entries.len()) {
-            let entry = self.entries[(start + step) & (self.entries.len() - 1)];
+            let entry = self.entries[self.after(start, step)];
             if entry == EMPTY {
                 return None;
             }
@@ -231,11 +232,23 @@ impl<'a> ReuseTable<'a> {
         None
     }
 
+    /// The place `step` places behind another; behind the last one comes the first.
+    fn after(&self, start: usize, step: usize) -> usize {
+        let at = start + step;
+        if at < self.entries.len() {
+            at
+        } else {
+            at - self.entries.len()
+        }
+    }
+
     /// A key's own place in the table, and the bits of it that entries carry. Keys are parts of
-    /// SHA-256 hashes, so any of their bits will do; the ranges do not overlap (at most 26 bits
+    /// SHA-256 hashes, so any of their bits will do; the ranges do not overlap (the low 32 bits
     /// choose the place, 32 to 37 are the tag, and keys have 40 bits at least).
     fn place(&self, key: u64) -> (usize, u32) {
         let tag = ((key >> 32) as u32 & 0x3f) << POSITION_BITS;
-        (key as u32 as usize & (self.entries.len() - 1), tag)
+        // The low 32 bits, taken as a fraction of the table's length: below it, whatever the length.
+        let place = ((key & 0xffff_ffff) * self.entries.len() as u64) >> 32;
+        (place as usize, tag)
     }
 }

@@ -7,9 +7,10 @@ use crate::error::Result;
 use crate::finish::{self, Goal, Proof, Refuted};
 use crate::index::Index;
 use crate::io::{CodedSource, Fault, ReadAt, ReadWriteAt};
-use crate::job::{Io, Outcome, Scratch, run_job};
+use crate::job::{Io, Outcome, Scratch};
 use crate::plan::{Figures, Plan, TargetScan};
 use crate::reuse::ReuseTable;
+use crate::work::run_work;
 
 /// The two partitions of the slot that is written, each as the cache and as the medium has it.
 #[derive(Clone, Copy)]
@@ -126,12 +127,12 @@ fn repair(
     }
 }
 
-/// Does the jobs of a plan one after another on the calling thread.
+/// Does the work of a plan piece by piece on the calling thread.
 pub fn in_turn(io: &Io<'_>) -> Result<Outcome> {
     let mut scratch = Scratch::new(io.index);
     let mut done = Outcome::default();
-    for job in io.plan.jobs() {
-        done.add(&run_job(&job, io, &mut scratch)?);
+    for work in io.plan.work(io.index)? {
+        run_work(&work, io, &mut scratch, &mut |outcome| done.add(outcome))?;
     }
     Ok(done)
 }

@@ -8,8 +8,8 @@ use common::{Budget, Disk, Server, block, image, mix};
 use proptest::prelude::*;
 use twinroot_payload::Error;
 use twinroot_payload::delta::apply::{Io, Scratch};
-use twinroot_payload::delta::stream::stream;
-use twinroot_payload::delta::{Coding, DeltaIndex, Expect, Job, Kind, Plan};
+use twinroot_payload::delta::stream::{Signed, stream};
+use twinroot_payload::delta::{Coding, DeltaIndex, Expect, Job, Kind, Plan, Splitter};
 use twinroot_payload::encode::delta::{DeltaParams, EncodedDelta, Identity, encode_delta};
 use twinroot_payload::io::{CodedSource, Fault, ReadAt};
 use twinroot_payload::job::Outcome;
@@ -48,6 +48,15 @@ fn open(delta: &EncodedDelta, expect: &Expect) -> DeltaIndex {
     DeltaIndex::open(bytes, expect).unwrap()
 }
 
+/// What a manifest would say of it.
+fn signed(delta: &EncodedDelta, expect: &Expect) -> Signed {
+    Signed {
+        index_size: delta.index_bytes,
+        index_digest: delta.index_digest,
+        expect: *expect,
+    }
+}
+
 /// Every job of a plan, in turn; how many segments the base could not give.
 fn apply(
     index: &DeltaIndex,
@@ -64,10 +73,16 @@ fn apply(
     let mut scratch = Scratch::new(index);
     let (mut done, mut lost) = (Outcome::default(), 0);
     for run in plan.fetch_runs(index) {
-        for number in run.segments {
-            let segment = &index.segments()[number as usize];
-            let mut coded = vec![0; segment.coded_bytes as usize];
-            twinroot_payload::io::fetch_into(source, segment.coded_start, &mut coded).unwrap();
+        let mut splitter = Splitter::new(index, &plan, &run);
+        let mut came = Vec::new();
+        let fetched = source.fetch(run.coded, &mut |bytes| {
+            splitter.push(bytes, &mut |number, coded| {
+                came.push((number, coded));
+                Ok(())
+            })
+        });
+        fetched.and_then(|()| splitter.finish()).unwrap();
+        for (number, coded) in came {
             match io.patch(number, &coded, &mut scratch)? {
                 Some(outcome) => done.add(&outcome),
                 None => lost += 1,
@@ -123,7 +138,7 @@ proptest! {
         let (delta, expect) = encode(&base, &target, &small(segment_blocks));
         let index = open(&delta, &expect);
         let mut made = Vec::new();
-        stream(&index, &base, &delta.file, &mut |bytes| {
+        stream(&signed(&delta, &expect), &base, &delta.file, &mut |bytes| {
             made.extend_from_slice(bytes);
             Ok(())
         }).unwrap();
@@ -175,8 +190,7 @@ fn a_flipped_bit_anywhere_is_refused_and_never_yields_another_target() {
             let _ = DeltaIndex::open(&file[..head], &expect);
             sha256(&file[..head]) != delta.index_digest
         } else {
-            let index = open(&delta, &expect);
-            let made = stream(&index, &base, &file, &mut |_| Ok(()));
+            let made = stream(&signed(&delta, &expect), &base, &file, &mut |_| Ok(()));
             matches!(made, Err(Error::SegmentDigest { .. }))
         };
         assert!(refused, "byte {at}");

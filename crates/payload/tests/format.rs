@@ -5,7 +5,7 @@
 mod common;
 
 use common::{Budget, From, apply, empty_slot, encode, image, params};
-use twinroot_payload::delta::stream::stream;
+use twinroot_payload::delta::stream::{Signed, stream};
 use twinroot_payload::delta::{Coding, DeltaIndex, Expect, Kind};
 use twinroot_payload::encode::History;
 use twinroot_payload::index::{Coding as FullCoding, Index};
@@ -146,7 +146,12 @@ fn the_documented_delta_is_read_as_documented() {
     assert_eq!((segment.coding, segment.blocks), (Coding::Prefix, 2));
     assert_eq!(segment.base_blocks, 2);
     let mut made = Vec::new();
-    stream(&index, &base, &bytes, &mut |bytes| {
+    let signed = Signed {
+        index_size: (128 + body) as u64,
+        index_digest: sha256(&bytes[..128 + body]),
+        expect,
+    };
+    stream(&signed, &base, &bytes, &mut |bytes| {
         made.extend_from_slice(bytes);
         Ok(())
     })

@@ -6,6 +6,7 @@
 //! always measured anew.
 
 pub mod bars;
+pub mod boot;
 pub mod chunked;
 pub mod keep;
 pub mod limits;

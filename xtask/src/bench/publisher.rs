@@ -17,6 +17,9 @@ pub const SALT: &str = "7477696e726f6f7462656e6368736174000000000000000000000000
 /// The product that is published.
 pub const PRODUCT: &str = "container-host";
 
+/// The level that deltas are made with, whatever the full payload beside them.
+pub const DELTA_LEVEL: &str = "22";
+
 /// A repository in a folder, with one channel `stable` that one key signs.
 #[derive(Debug)]
 pub struct Publisher {
@@ -104,8 +107,34 @@ impl Publisher {
         level: u8,
         more: &[&str],
     ) -> Result<(Release, Usage)> {
+        boot_file(&self.programs, version, image, &self.uki(version))?;
+        self.add(version, image, level, more)
+    }
+
+    /// Publishes a small image with a real kernel and initramfs in its boot file, by delta where one pays.
+    pub fn publish_boot(
+        &self,
+        version: &str,
+        image: &Path,
+        (kernel, initrd): (&Path, &Path),
+    ) -> Result<Release> {
+        let mut make = boot_file_command(&self.programs, version, image, &self.uki(version));
+        make.arg("--kernel").arg(kernel).arg("--initrd").arg(initrd);
+        run::capture(&mut make)?;
+        // The image's bytes cannot be compressed; the boot file's delta is made as a publisher makes it.
+        let words = ["--delta-from", "1", "--delta-level", DELTA_LEVEL];
+        Ok(self.add(version, image, 1, &words)?.0)
+    }
+
+    /// `twinroot-publish add`, signed and offered to everybody.
+    fn add(
+        &self,
+        version: &str,
+        image: &Path,
+        level: u8,
+        more: &[&str],
+    ) -> Result<(Release, Usage)> {
         let uki = self.uki(version);
-        boot_file(&self.programs, version, image, &uki)?;
         let mut add = self.command();
         add.args([
             "add",
@@ -174,6 +203,11 @@ impl Publisher {
 
 /// Makes the UKI of an image, and gives the image's root hash.
 pub fn boot_file(programs: &Programs, version: &str, image: &Path, uki: &Path) -> Result<String> {
+    let mut make = boot_file_command(programs, version, image, uki);
+    Ok(run::capture(&mut make)?.trim().to_owned())
+}
+
+fn boot_file_command(programs: &Programs, version: &str, image: &Path, uki: &Path) -> Command {
     let mut make = programs.lab();
     make.args([
         "uki",
@@ -185,7 +219,7 @@ pub fn boot_file(programs: &Programs, version: &str, image: &Path, uki: &Path) -
         version,
     ]);
     make.arg("--image").arg(image).arg("--out").arg(uki);
-    Ok(run::capture(&mut make)?.trim().to_owned())
+    make
 }
 
 /// What a server has sent.

@@ -2,8 +2,11 @@
 //! effect can be repeated, and none decides.
 
 mod boot;
+pub(crate) mod boot_delta;
+mod crew;
 pub(crate) mod delta;
 mod health;
+mod index;
 pub mod metadata;
 mod prove;
 pub mod signed;

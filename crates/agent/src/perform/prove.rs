@@ -13,7 +13,7 @@ use twinroot_trust::digest::Digest;
 use super::Failed;
 use super::stage::{Run, Target, coded, fault};
 use crate::agent::Agent;
-use crate::observer::{Progress, Totals};
+use crate::observer::Progress;
 
 /// Rounds of fetching what the proof found wrong: first the blocks that the index can name, then
 /// everything. A third failure is not a matter of single blocks.
@@ -93,10 +93,7 @@ fn repair(agent: &Agent<'_>, target: &Target<'_>, round: u32) -> Outcome<()> {
     finish::begin(&target.shape, &*target.tree).map_err(|e| coded("hash tree", &e))?;
     let source = target.source();
     let bytes = target.index_bytes(&source)?;
-    agent.counters.add(Totals {
-        fetched: bytes.len() as u64,
-        ..Totals::default()
-    });
+    agent.counters.fetched(bytes.len() as u64);
     let index = Index::open(&bytes, &target.expect()).map_err(|e| coded(source.path, &e))?;
     let leaves = twinroot_payload::verity::TreeLeaves::new(&*target.tree, target.shape);
     let named = if round == 0 {

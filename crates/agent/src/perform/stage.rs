@@ -11,13 +11,15 @@ use twinroot_payload::error::Error as PayloadError;
 use twinroot_payload::finish;
 use twinroot_payload::index::{self, Expect, Index};
 use twinroot_payload::io::{CodedSource, Fault, ReadAt};
-use twinroot_payload::job::{Io, Job, Outcome as Done, Scratch, run_job};
+use twinroot_payload::job::{Io, Outcome as Done, Scratch};
 use twinroot_payload::plan::{Plan, TargetScan};
 use twinroot_payload::reuse::{Base, ReuseTable, TABLE_BYTES};
 use twinroot_payload::verity::{TreeLeaves, TreeShape, claimed_root};
+use twinroot_payload::work::{Work, run_work};
 use twinroot_ports::{Code, Failure, Outcome, Ports, SlotWriter};
-use twinroot_trust::manifest::Coding;
+use twinroot_trust::manifest::{Coding, IndexRef};
 
+use super::index::IndexBytes;
 use super::metadata::DISTRUSTED;
 use super::{Failed, delta, uki};
 use crate::agent::Agent;
@@ -99,18 +101,24 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// Fetches and checks the payload's index.
+    /// Fetches and checks the payload's index, into memory.
     pub(super) fn index_bytes(&self, source: &Source<'_>) -> Outcome<Vec<u8>> {
+        let named = self.index_ref()?;
+        let bytes = index::load(source, named.size, named.sha256.as_bytes());
+        bytes.map_err(|e| source.explain(source.path, &e))
+    }
+
+    /// What the manifest says of the payload's index.
+    pub(super) fn index_ref(&self) -> Outcome<&IndexRef> {
         let payload = &self.candidate.image().full;
-        let Coding::Segments { format: 1, index } = &payload.coding else {
-            return Err(Failure::new(
+        match &payload.coding {
+            Coding::Segments { format: 1, index } => Ok(index),
+            _ => Err(Failure::new(
                 Code::PayloadFormatUnknown,
                 payload.path.clone(),
                 "this version knows payload format 1 only",
-            ));
-        };
-        let bytes = index::load(source, index.size, index.sha256.as_bytes());
-        bytes.map_err(|e| source.explain(&payload.path, &e))
+            )),
+        }
     }
 
     pub(super) fn expect(&self) -> Expect {
@@ -149,11 +157,9 @@ fn blocks(
 fn from_full(agent: &Agent<'_>, target: &Target<'_>, base: Option<&BaseSlot>) -> Outcome<()> {
     let source = target.source();
     let path = source.path;
-    let bytes = target.index_bytes(&source)?;
-    agent.counters.add(Totals {
-        fetched: bytes.len() as u64,
-        ..Totals::default()
-    });
+    let named = target.index_ref()?;
+    let bytes = IndexBytes::fetch(target, &source, named).map_err(|e| source.explain(path, &e))?;
+    agent.counters.fetched(named.size);
     let index = Index::open(&bytes, &target.expect()).map_err(|e| coded(path, &e))?;
     let table = base.map(|b| b.table(&index, target.salt()));
     // From here on the slot claims nothing: a half-written one is never taken for a whole one.
@@ -222,11 +228,12 @@ impl Run<'_> {
         target: &Target<'_>,
         index: &Index<'_>,
     ) -> Outcome<()> {
-        let jobs: Vec<Job> = self.plan.jobs().collect();
+        let source = self.source;
+        let work = (self.plan.work(index)).map_err(|e| source.explain(source.path, &e))?;
         let figures = self.plan.figures();
         let pass = Pass {
             run: self,
-            jobs: &jobs,
+            work: &work,
             next: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
             index,
@@ -254,7 +261,7 @@ impl Run<'_> {
 /// What the workers share.
 struct Pass<'a> {
     run: &'a Run<'a>,
-    jobs: &'a [Job],
+    work: &'a [Work],
     next: AtomicUsize,
     stop: AtomicBool,
     index: &'a Index<'a>,
@@ -266,7 +273,7 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Takes jobs until there are none, or until somebody failed.
+    /// Takes pieces of the work until there are none, or until somebody failed.
     fn work(&self) -> Outcome<()> {
         let mut scratch = Scratch::new(self.index);
         let io = Io {
@@ -278,43 +285,45 @@ impl Pass<'_> {
             compare: self.run.compare,
         };
         while !self.stop.load(Ordering::Relaxed) {
-            let Some(job) = self.jobs.get(self.next.fetch_add(1, Ordering::Relaxed)) else {
+            let Some(work) = self.work.get(self.next.fetch_add(1, Ordering::Relaxed)) else {
                 return Ok(());
             };
-            match self.one(job, &io, &mut scratch) {
-                Ok(o) => self.report(Totals {
-                    fetched: o.fetched,
-                    reused: o.reused,
-                    right: o.right,
-                    written: o.written,
-                }),
-                Err(error) => {
-                    self.stop.store(true, Ordering::Relaxed);
-                    return Err(self.run.source.explain(self.run.source.path, &error));
-                }
+            if let Err(error) = self.piece(work, &io, &mut scratch) {
+                self.stop.store(true, Ordering::Relaxed);
+                return Err(self.run.source.explain(self.run.source.path, &error));
             }
         }
         Ok(())
     }
 
-    /// One segment; where what came does not verify, once more from the next mirror.
-    fn one(&self, job: &Job, io: &Io<'_>, scratch: &mut Scratch) -> Result<Done, PayloadError> {
-        let mut distrusted = 0;
+    /// One piece; where a segment that came does not verify, what is left of it once more from the next
+    /// mirror.
+    fn piece(&self, work: &Work, io: &Io<'_>, scratch: &mut Scratch) -> Result<(), PayloadError> {
+        let mut left = work.clone();
+        let (mut failing, mut distrusted) = (None, 0);
         loop {
-            match run_job(job, io, scratch) {
-                Err(error @ PayloadError::SegmentDigest { .. })
-                    if distrusted < DISTRUSTED && self.target.ports.fetch.distrust() =>
-                {
-                    distrusted += 1;
-                    drop(error);
-                }
-                other => return other,
+            let done = run_work(&left, io, scratch, &mut |done| self.report(done));
+            let Err(PayloadError::SegmentDigest { segment }) = done else {
+                return done;
+            };
+            if failing.replace(segment) != Some(segment) {
+                distrusted = 0;
             }
+            if distrusted == DISTRUSTED || !self.target.ports.fetch.distrust() {
+                return done;
+            }
+            distrusted += 1;
+            left = left.from_segment(self.index, segment)?;
         }
     }
 
-    fn report(&self, more: Totals) {
-        self.counters.add(more);
+    fn report(&self, done: &Done) {
+        self.counters.add(Totals {
+            fetched: done.fetched,
+            reused: done.reused,
+            right: done.right,
+            written: done.written,
+        });
         let now = self.counters.totals();
         self.observer.progress(&Progress {
             doing: "writing",
@@ -345,6 +354,13 @@ impl<'a> Source<'a> {
     pub(crate) fn lacks_it(&self) -> bool {
         let kept = self.failure.lock().ok();
         kept.is_some_and(|f| f.as_ref().is_some_and(|f| f.code == Code::NotOnServer))
+    }
+
+    /// Forgets a failure that was brought about on purpose: a stream that was left.
+    pub(crate) fn forget(&self) {
+        if let Ok(mut kept) = self.failure.lock() {
+            *kept = None;
+        }
     }
 
     /// The failure behind an error of the payload room: the port's, if it had one.

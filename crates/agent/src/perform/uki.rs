@@ -8,9 +8,9 @@ use twinroot_ports::{Code, Failure, Outcome, ReadAt};
 use twinroot_trust::digest::Digest;
 use twinroot_trust::manifest::Coding;
 
-use super::delta;
+use super::boot_delta;
 use crate::agent::Agent;
-use crate::observer::{Progress, Totals};
+use crate::observer::Progress;
 
 /// Bytes read at once when an image that is there already is hashed: small beside the segments'
 /// buffers, large enough that system calls do not count.
@@ -25,7 +25,7 @@ pub(super) fn stage(agent: &Agent<'_>, candidate: &Candidate) -> Outcome<()> {
     {
         return Ok(());
     }
-    if delta::boot_image(agent, uki)? {
+    if boot_delta::make(agent, uki)? {
         return Ok(());
     }
     let path = uki.full.path.as_str();
@@ -44,10 +44,7 @@ pub(super) fn stage(agent: &Agent<'_>, candidate: &Candidate) -> Outcome<()> {
         .fetch
         .range(path, 0..uki.size, &mut |bytes| {
             done += bytes.len() as u64;
-            agent.counters.add(Totals {
-                fetched: bytes.len() as u64,
-                ..Totals::default()
-            });
+            agent.counters.fetched(bytes.len() as u64);
             let doing = "fetching the boot image";
             let fetched = agent.counters.totals().fetched;
             agent.observer.progress(&Progress {

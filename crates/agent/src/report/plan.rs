@@ -19,8 +19,8 @@ use twinroot_trust::version::Version;
 
 use super::{candidate as names, why};
 use crate::agent::Agent;
-use crate::perform::delta;
 use crate::perform::stage::{BaseSlot, Source, coded};
+use crate::perform::{boot_delta, delta};
 
 /// What an update to `version`, or to the newest acceptable release, would do.
 ///
@@ -104,6 +104,7 @@ fn install(agent: &Agent<'_>, release: &Candidate) -> Outcome<Plan> {
     let Choice {
         figures,
         index_bytes,
+        requests,
         payload,
     } = figures(agent, release)?;
     let (uki_fetch, uki_requests) = uki_fetch(agent, release)?;
@@ -132,7 +133,7 @@ fn install(agent: &Agent<'_>, release: &Candidate) -> Outcome<Plan> {
         fetch: figures.fetch + index_bytes + uki_fetch + manifest,
         reuse: figures.reuse + figures.right,
         write: figures.write + uki,
-        requests: u64::from(figures.requests) + uki_requests + 2,
+        requests: requests + uki_requests + 1,
         slot: Some(slot),
         space: space(facts, release, uki),
         floor_after: floor_after(agent, release),
@@ -166,6 +167,8 @@ fn last_steps(agent: &Agent<'_>, release: &Candidate) -> Vec<String> {
 struct Choice {
     figures: Figures,
     index_bytes: u64,
+    /// Requests for index and segments.
+    requests: u64,
     /// `delta`, `reuse` or `full`.
     payload: &'static str,
 }
@@ -182,7 +185,7 @@ fn figures(agent: &Agent<'_>, release: &Candidate) -> Outcome<Choice> {
     {
         let path = made.payload.path.as_str();
         let source = Source::new(ports, path);
-        match by_delta(&source, release, made, &*target) {
+        match by_delta(agent, &source, release, made, &*target) {
             Ok(choice) => return Ok(choice),
             Err(error) if delta::is_of_the_delta(&error, &source) => {}
             Err(error) => return Err(source.explain(path, &error)),
@@ -192,15 +195,24 @@ fn figures(agent: &Agent<'_>, release: &Candidate) -> Outcome<Choice> {
 }
 
 fn by_delta(
+    agent: &Agent<'_>,
     source: &Source<'_>,
     release: &Candidate,
     made: &Delta,
     target: &dyn ReadAt,
 ) -> Result<Choice, PayloadError> {
-    let (index, index_bytes) = delta::index(source, release.image(), made, Kind::Image)?;
+    let signed = delta::signed(release.image(), made, Kind::Image)?;
+    let figures = Patches::make(&delta::index(source, &signed)?, target)?.figures();
+    let slot = agent.facts().inactive().name();
+    let tree = agent.ports().disk.reader(slot, Part::Tree);
+    let begun = tree.is_ok_and(|tree| delta::begun(&*tree, target));
+    // A slot that has nothing of it takes index and segments from one stream.
+    let all = signed.index_size + figures.fetch == made.payload.size;
+    let own = u64::from(begun || !all);
     Ok(Choice {
-        figures: Patches::make(&index, target)?.figures(),
-        index_bytes,
+        figures,
+        index_bytes: signed.index_size,
+        requests: u64::from(figures.requests) + own,
         payload: "delta",
     })
 }
@@ -237,6 +249,7 @@ fn from_full(
     Ok(Choice {
         figures,
         index_bytes: bytes.len() as u64,
+        requests: u64::from(figures.requests) + 1,
         payload: if figures.reuse > 0 { "reuse" } else { "full" },
     })
 }
@@ -247,8 +260,8 @@ fn uki_fetch(agent: &Agent<'_>, release: &Candidate) -> Outcome<(u64, u64)> {
     if ports.bootloader.image(&uki.digest())?.is_some() {
         return Ok((0, 0));
     }
-    Ok(match delta::boot_base(ports, uki)? {
-        Some((made, _)) => (made.payload.size, 2),
+    Ok(match boot_delta::base(ports, uki)? {
+        Some((made, _)) => (made.payload.size, 1),
         None => (uki.size, 1),
     })
 }

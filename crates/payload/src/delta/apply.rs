@@ -3,13 +3,13 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
-use core::ops::Range;
 
 use crate::delta::{Decoder, DeltaIndex, Piece, Segment, Source};
 use crate::error::{Error, Result};
-use crate::io::{Fault, ReadAt, ReadWriteAt};
+use crate::io::{ReadAt, ReadWriteAt};
 use crate::job::Outcome;
 use crate::plan::{FetchRun, Figures};
+use crate::requests::Joiner;
 use crate::verity::{BLOCK, sha256};
 
 /// Bytes copied at a time: as much again is held for comparing.
@@ -78,26 +78,21 @@ impl Plan {
         self.figures
     }
 
-    /// The ranges to fetch, adjacent segments joined: one, where nothing is there yet.
+    /// The ranges to fetch, neighbouring segments joined: one, where nothing is there yet.
     #[must_use]
     pub fn fetch_runs(&self, index: &DeltaIndex) -> Vec<FetchRun> {
-        let mut runs: Vec<FetchRun> = Vec::new();
-        for segment in index.segments() {
-            if !self.fetch[segment.number as usize] {
-                continue;
-            }
-            let coded = segment.coded();
-            match runs.last_mut() {
-                Some(run) if run.coded.end == coded.start => {
-                    (run.coded.end, run.segments.end) = (coded.end, segment.number + 1);
-                }
-                _ => runs.push(FetchRun {
-                    segments: segment.number..segment.number + 1,
-                    coded,
-                }),
-            }
+        let mut runs = Joiner::new(u64::MAX);
+        let wanted = |segment: &&Segment| self.is_fetched(segment.number);
+        for segment in index.segments().iter().filter(wanted) {
+            runs.add(segment.number, segment.coded());
         }
-        runs
+        runs.runs()
+    }
+
+    /// Whether a segment is to be fetched.
+    #[must_use]
+    pub fn is_fetched(&self, segment: u32) -> bool {
+        self.fetch[segment as usize]
     }
 
     /// The jobs that need nothing fetched.
@@ -135,56 +130,6 @@ fn holds(
         Ok(())
     })?;
     Ok(filled == segment.output_bytes() && sha256(&buffer[..filled]) == segment.output)
-}
-
-/// Cuts the bytes of a fetched range into the coded segments that it holds.
-#[derive(Debug)]
-pub struct Splitter<'a> {
-    segments: &'a [Segment],
-    coded: Vec<u8>,
-}
-
-/// Takes the number of a segment and its coded bytes.
-pub type TakeCoded<'a> = dyn FnMut(u32, Vec<u8>) -> Result<(), Fault> + 'a;
-
-impl<'a> Splitter<'a> {
-    /// For a range that holds these segments, from its first byte on.
-    #[must_use]
-    pub fn new(index: &'a DeltaIndex, segments: Range<u32>) -> Self {
-        Self {
-            segments: &index.segments()[segments.start as usize..segments.end as usize],
-            coded: Vec::new(),
-        }
-    }
-
-    /// Takes the next bytes, and hands on each segment that is complete with them.
-    pub fn push(&mut self, mut bytes: &[u8], take: &mut TakeCoded<'_>) -> Result<(), Fault> {
-        while !bytes.is_empty() {
-            let Some((segment, later)) = self.segments.split_first() else {
-                return Err(Fault::network("the source sent more than was asked for"));
-            };
-            let length = segment.coded_bytes as usize;
-            self.coded.reserve_exact(length - self.coded.len());
-            let (now, rest) = bytes.split_at(bytes.len().min(length - self.coded.len()));
-            self.coded.extend_from_slice(now);
-            bytes = rest;
-            if self.coded.len() == length {
-                self.segments = later;
-                take(segment.number, core::mem::take(&mut self.coded))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether every segment was handed on.
-    pub fn finish(self) -> Result<(), Fault> {
-        if self.segments.is_empty() {
-            return Ok(());
-        }
-        Err(Fault::network(
-            "the source ended before the end of the range",
-        ))
-    }
 }
 
 /// What all jobs share.

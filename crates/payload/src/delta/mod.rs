@@ -1,7 +1,7 @@
 //! Deltas: a payload made for one base. Byte layout in `docs/formats/payload.md`.
 //!
 //! Reading order: [`model`] (what an index says), `read` (how it is checked), [`decode`] (one
-//! segment: bytes in, bytes out), [`apply`] (which segments a slot lacks, and writing it),
+//! segment: bytes in, bytes out), [`split`] (what comes from the source), [`apply`] (which segments a slot lacks, and writing it),
 //! [`stream`] (a file in order, for what is not a slot).
 
 pub mod apply;
@@ -9,10 +9,12 @@ mod code;
 pub mod decode;
 pub mod model;
 mod read;
+pub mod split;
 pub mod stream;
 mod walk;
 
-pub use apply::{Job, Plan, Splitter};
+pub use apply::{Job, Plan};
 pub use decode::Decoder;
 pub use model::{Coding, Expect, Header, Kind, Piece, Segment, Source};
 pub use read::{DeltaIndex, load};
+pub use split::{Head, Splitter};

@@ -28,6 +28,12 @@ pub(crate) const STRETCH_BLOCKS: u64 = 1024;
 /// [`Error::TooLarge`] before anything is fetched; [`Error::IndexDigest`] where the bytes are not
 /// the ones that the manifest names.
 pub fn load(source: &dyn CodedSource, size: u64, digest: &Hash) -> Result<Vec<u8>> {
+    check_size(size)?;
+    crate::index::load(source, size, digest)
+}
+
+/// Refuses a size that no index of a delta has.
+pub(crate) fn check_size(size: u64) -> Result<()> {
     if size > INDEX_MAX {
         return Err(Error::TooLarge {
             what: "the size of the delta's index",
@@ -35,7 +41,7 @@ pub fn load(source: &dyn CodedSource, size: u64, digest: &Hash) -> Result<Vec<u8
             limit: INDEX_MAX,
         });
     }
-    crate::index::load(source, size, digest)
+    Ok(())
 }
 
 /// A checked index. Memory: its body, at most 4 MiB, and some 200 bytes a segment.

@@ -3,12 +3,13 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
+use core::cell::OnceCell;
 
-use crate::delta::apply::{Splitter, gather, read_padded};
-use crate::delta::{Decoder, DeltaIndex, Piece, Source};
+use crate::delta::apply::{gather, read_padded};
+use crate::delta::{Decoder, DeltaIndex, Expect, Head, Piece, Source, Splitter};
 use crate::error::{Error, Result};
 use crate::io::{CodedSource, Fault, FaultKind, ReadAt};
-use crate::verity::BLOCK;
+use crate::verity::{BLOCK, Hash};
 
 /// Bytes of copies and zeroes handed out at a time.
 const CHUNK: usize = 256 << 10;
@@ -16,55 +17,65 @@ const CHUNK: usize = 256 << 10;
 /// Takes the target's bytes in order.
 pub type Sink<'a> = dyn FnMut(&[u8]) -> Result<(), Fault> + 'a;
 
-/// Makes the whole target out of base and delta. Nothing proves it but its digest, which is the
-/// caller's to compute and compare.
+/// What the signed manifest says of a delta.
+#[derive(Debug, Clone, Copy)]
+pub struct Signed {
+    /// Size of its index.
+    pub index_size: u64,
+    /// SHA-256 of its index.
+    pub index_digest: Hash,
+    /// What the index must say.
+    pub expect: Expect,
+}
+
+/// Makes the whole target out of base and delta, and fetches the delta in one request. Nothing proves
+/// the target but its digest, which is the caller's to compute and compare.
 ///
 /// # Errors
-/// [`Error::SegmentOutput`] where the base is not the one it should be, [`Error::SegmentDigest`]
-/// where the coded bytes are not the named ones; else what the doors report.
+/// [`Error::SegmentOutput`] where the base is not the one it should be, [`Error::IndexDigest`] and
+/// [`Error::SegmentDigest`] where what came is not what was named; else what the doors report.
 pub fn stream(
-    index: &DeltaIndex,
+    signed: &Signed,
     base: &dyn ReadAt,
     source: &dyn CodedSource,
     sink: &mut Sink<'_>,
 ) -> Result<()> {
-    let mut pieces = Vec::new();
-    index.pieces(&mut |piece| {
-        pieces.push(piece);
-        Ok(())
-    })?;
-    let mut maker = Maker {
-        index,
-        base,
-        sink,
-        pieces: pieces.into_iter(),
-        open: None,
-        left: index.header().target_bytes,
-        decoder: Decoder::new(),
-        held: Vec::new(),
-    };
-    maker.up_to_data()?;
-    let segments = index.segments();
-    if let (Some(first), Some(last)) = (segments.first(), segments.last()) {
-        let all = 0..segments.len() as u32;
-        let mut splitter = Splitter::new(index, all);
-        let mut refused = None;
-        let fetched = source.fetch(first.coded().start..last.coded().end, &mut |bytes| {
-            splitter.push(bytes, &mut |number, coded| {
-                maker.segment(number as usize, &coded).map_err(|error| {
-                    refused = Some(error);
-                    Fault::new(FaultKind::Cancelled, "a segment was refused")
-                })
-            })
-        });
-        if let Some(error) = refused {
-            return Err(error);
+    let mut head = Head::new(signed.index_size, &signed.index_digest)?;
+    let opened = OnceCell::new();
+    let mut sink = Some(sink);
+    let mut making = None;
+    let mut take = |mut bytes: &[u8]| -> Result<()> {
+        if making.is_none() {
+            let Some((index, rest)) = head.take(bytes)? else {
+                return Ok(());
+            };
+            let index = DeltaIndex::open(&index, &signed.expect)?;
+            let index: &DeltaIndex = opened.get_or_init(|| index);
+            let sink = sink.take().expect("the index is opened once");
+            making = Some((Maker::new(index, base, sink)?, Splitter::all(index)));
+            bytes = rest;
         }
-        fetched
-            .and_then(|()| splitter.finish())
-            .map_err(Error::io("fetch the delta"))?;
+        match &mut making {
+            Some((maker, splitter)) => maker.push(splitter, bytes),
+            None => Ok(()),
+        }
+    };
+    let mut refused = None;
+    let fetched = source.fetch(0..signed.expect.file_bytes, &mut |bytes| {
+        take(bytes).map_err(|error| {
+            refused = Some(error);
+            Fault::new(FaultKind::Cancelled, "a segment was refused")
+        })
+    });
+    if let Some(error) = refused {
+        return Err(error);
     }
-    Ok(())
+    let whole = || match making {
+        Some((_, splitter)) => splitter.finish(),
+        None => Err(Fault::network("the source ended within the index")),
+    };
+    let doing = "fetch the delta";
+    fetched.and_then(|()| whole()).map_err(Error::io(doing))
 }
 
 struct Maker<'a, 'b> {
@@ -80,7 +91,43 @@ struct Maker<'a, 'b> {
     held: Vec<u8>,
 }
 
-impl Maker<'_, '_> {
+impl<'a, 'b> Maker<'a, 'b> {
+    /// Hands out what stands before the first segment.
+    fn new(index: &'a DeltaIndex, base: &'a dyn ReadAt, sink: &'a mut Sink<'b>) -> Result<Self> {
+        let mut pieces = Vec::new();
+        index.pieces(&mut |piece| {
+            pieces.push(piece);
+            Ok(())
+        })?;
+        let mut maker = Self {
+            index,
+            base,
+            sink,
+            pieces: pieces.into_iter(),
+            open: None,
+            left: index.header().target_bytes,
+            decoder: Decoder::new(),
+            held: Vec::new(),
+        };
+        maker.up_to_data()?;
+        Ok(maker)
+    }
+
+    /// Takes coded bytes and hands out what is complete with them.
+    fn push(&mut self, splitter: &mut Splitter<'_>, bytes: &[u8]) -> Result<()> {
+        let mut refused = None;
+        let pushed = splitter.push(bytes, &mut |number, coded| {
+            self.segment(number as usize, &coded).map_err(|error| {
+                refused = Some(error);
+                Fault::new(FaultKind::Cancelled, "a segment was refused")
+            })
+        });
+        match refused {
+            Some(error) => Err(error),
+            None => pushed.map_err(Error::io("fetch the delta")),
+        }
+    }
+
     fn put(&mut self, bytes: &[u8]) -> Result<()> {
         let now = self.left.min(bytes.len() as u64);
         self.left -= now;

@@ -5,6 +5,8 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use sha2::{Digest as _, Sha256};
+
 use crate::bits::Bits;
 use crate::error::{Error, Result};
 use crate::index::walk::{Keys, Runs};
@@ -12,7 +14,7 @@ use crate::index::{
     Coding, FORMAT, HEADER_BYTES, Header, INDEX_MAX, KEY_WIDTHS, MAGIC, RECORD_BYTES,
     SEGMENT_BLOCKS_MAX, Segment,
 };
-use crate::io::{CodedSource, ReadAt, fetch_into};
+use crate::io::{CodedSource, Fault, ReadAt, WriteAt, fetch_into};
 use crate::verity::{BLOCK, Hash, TreeShape, hex, sha256};
 
 /// What the signed manifest says of the image; the index must agree.
@@ -32,13 +34,7 @@ pub struct Expect {
 /// [`Error::TooLarge`] above [`INDEX_MAX`], before anything is fetched or allocated;
 /// [`Error::IndexDigest`] where the bytes are not the ones that the manifest names.
 pub fn load(source: &dyn CodedSource, size: u64, digest: &Hash) -> Result<Vec<u8>> {
-    if size > INDEX_MAX {
-        return Err(Error::TooLarge {
-            what: "the index's size",
-            found: size,
-            limit: INDEX_MAX,
-        });
-    }
+    check_size(size)?;
     let mut bytes = vec![0; size as usize];
     fetch_into(source, 0, &mut bytes).map_err(Error::io("fetch the payload's index"))?;
     if sha256(&bytes) == *digest {
@@ -46,6 +42,54 @@ pub fn load(source: &dyn CodedSource, size: u64, digest: &Hash) -> Result<Vec<u8
     } else {
         Err(Error::IndexDigest)
     }
+}
+
+/// The same for an index that shall not be held in memory: writes it to `to`, from byte `at` on. What
+/// is read from there later is not proven any more; it is checked wherever it is used, and the image
+/// made by it by its root hash.
+pub fn load_to(
+    source: &dyn CodedSource,
+    size: u64,
+    digest: &Hash,
+    to: &dyn WriteAt,
+    at: u64,
+) -> Result<()> {
+    check_size(size)?;
+    let mut hasher = Sha256::new();
+    let mut done = 0;
+    let doing = "fetch the payload's index";
+    source
+        .fetch(0..size, &mut |bytes| {
+            let end = done + bytes.len() as u64;
+            if end > size {
+                return Err(Fault::network("the source sent more than the index"));
+            }
+            hasher.update(bytes);
+            to.write_at(at + done, bytes)?;
+            done = end;
+            Ok(())
+        })
+        .map_err(Error::io(doing))?;
+    if done < size {
+        let short = Fault::network("the source ended within the index");
+        return Err(Error::io(doing)(short));
+    }
+    if Hash::from(hasher.finalize()) == *digest {
+        Ok(())
+    } else {
+        Err(Error::IndexDigest)
+    }
+}
+
+fn check_size(size: u64) -> Result<()> {
+    if size > INDEX_MAX {
+        return Err(Error::TooLarge {
+            what: "the index's size",
+            found: size,
+            limit: INDEX_MAX,
+        });
+    }
+    Ok(())
 }
 
 /// A checked index, read by parts.
@@ -84,8 +128,27 @@ impl<'a> Index<'a> {
         &self.header
     }
 
-    /// The record of segment `number`.
+    /// The record of segment `number`, its bounds checked again: the index may lie on a disk, and what
+    /// a disk gives may change.
     pub fn segment(&self, number: u32) -> Result<Segment> {
+        let segment = self.record(number)?;
+        check_lengths(&segment, &self.header)?;
+        let header = &self.header;
+        let ends = |start: u64, length: u32, limit: u64| {
+            start
+                .checked_add(length.into())
+                .is_some_and(|end| end <= limit)
+        };
+        if ends(segment.coded_start, segment.coded_bytes, header.file_bytes)
+            && ends(segment.runs_start, segment.runs_bytes, header.runs_bytes)
+            && ends(segment.first_key, segment.blocks, header.distinct_blocks)
+        {
+            return Ok(segment);
+        }
+        Err(invalid(format!("segment {number} leaves its sections")))
+    }
+
+    fn record(&self, number: u32) -> Result<Segment> {
         if number >= self.header.segments {
             return Err(invalid(format!("there is no segment {number}")));
         }
@@ -115,7 +178,7 @@ impl<'a> Index<'a> {
         let (mut runs, mut keys) = (0, 0);
         let mut coded = header.index_bytes().expect("read_header has added it up");
         for number in 0..header.segments {
-            let segment = self.segment(number)?;
+            let segment = self.record(number)?;
             if segment.runs_start != runs
                 || segment.first_key != keys
                 || segment.coded_start != coded

@@ -83,6 +83,8 @@ pub struct AddPlan {
     pub params: Params,
     /// How many of the channel's last releases get a delta to this one.
     pub delta_from: usize,
+    /// zstd's level of deltas, where it shall not follow from that of the full payload.
+    pub delta_level: Option<i32>,
     /// Threads that code.
     pub threads: usize,
 }
@@ -116,6 +118,7 @@ impl AddPlan {
             sbom: None,
             params: Params::default(),
             delta_from: DELTA_FROM,
+            delta_level: None,
             threads: 1,
         }
     }
@@ -124,8 +127,9 @@ impl AddPlan {
     /// usual: then somebody is in a hurry.
     pub(crate) fn delta_params(&self) -> DeltaParams {
         let mut params = DeltaParams::default();
-        if self.params.level < Params::default().level {
-            params.level = self.params.level;
+        let hurried = (self.params.level < Params::default().level).then_some(self.params.level);
+        if let Some(level) = self.delta_level.or(hurried) {
+            params.level = level;
         }
         params
     }

@@ -233,6 +233,9 @@ pub(crate) struct AddArgs {
     /// zstd's level, 1 to 22
     #[arg(long, default_value_t = 19, value_parser = clap::value_parser!(i32).range(1..=22))]
     pub(crate) level: i32,
+    /// zstd's level of deltas [default: 22, or --level where that is below 19]
+    #[arg(long, value_parser = clap::value_parser!(i32).range(1..=22))]
+    pub(crate) delta_level: Option<i32>,
     /// Make deltas from so many of the channel's last releases; 0 makes none
     #[arg(long, value_name = "RELEASES", default_value_t = DELTA_FROM)]
     pub(crate) delta_from: usize,

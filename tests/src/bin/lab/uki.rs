@@ -31,6 +31,12 @@ pub(crate) struct Args {
     /// Bytes that stand for the kernel, so that two versions differ as real ones do
     #[arg(long, default_value_t = 65_536)]
     kernel_bytes: usize,
+    /// A real kernel instead of these
+    #[arg(long, value_name = "FILE", conflicts_with = "kernel_bytes")]
+    kernel: Option<PathBuf>,
+    /// A real initramfs
+    #[arg(long, value_name = "FILE")]
+    initrd: Option<PathBuf>,
     /// Where to write the UKI
     #[arg(long)]
     out: PathBuf,
@@ -52,13 +58,21 @@ pub(crate) fn make(args: &Args) -> Result<()> {
         product = args.product,
         version = args.version,
     );
-    let kernel: Vec<u8> = root.bytes().cycle().take(args.kernel_bytes).collect();
-    let sections: [(&str, &[u8]); 4] = [
+    let read = |path: &PathBuf| {
+        std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    let kernel: Vec<u8> = match &args.kernel {
+        Some(path) => read(path)?,
+        None => root.bytes().cycle().take(args.kernel_bytes).collect(),
+    };
+    let initrd = args.initrd.as_ref().map(read).transpose()?;
+    let mut sections: Vec<(&str, &[u8])> = vec![
         (".osrel", os_release.as_bytes()),
         (".cmdline", cmdline.as_bytes()),
         (".uname", b"6.1.0-lab"),
-        (".linux", &kernel),
     ];
+    sections.extend(initrd.as_deref().map(|initrd| (".initrd", initrd)));
+    sections.push((".linux", &kernel));
     let name = args.out.display().to_string();
     let uki = build_uki(&name, None, Machine::X86_64, &sections)
         .map_err(|failure| anyhow!("{failure}"))?;

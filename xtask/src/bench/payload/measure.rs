@@ -10,7 +10,7 @@ use super::ours::{Published, Staged, Way, same_with_threads};
 use super::pair::{self, Format, Kind, Pair};
 use super::peer::Peer;
 use super::row::Row;
-use super::{Options, chunked, neighbours, trees};
+use super::{Options, boot, chunked, neighbours, trees};
 use crate::programs::Programs;
 
 /// Each staging of ours is measured this often and the one with the least CPU is taken.
@@ -161,10 +161,31 @@ impl<'a> Run<'a> {
                 Err(error) => self.skip(&format!("{} ({})", kind.name, format.name()), &error),
             }
         }
+        if options.pairs.is_empty() || options.pairs.iter().any(|name| name == boot::INITRD) {
+            self.boot(options)?;
+        }
         let seeded = options.pairs.iter().any(|name| name == SEEDED);
         if seeded || options.pairs.is_empty() && options.tools.is_empty() {
             let programs = self.programs()?;
             super::promises::seeded(&mut self.figures, programs, self.scratch, options.large)?;
+        }
+        Ok(())
+    }
+
+    /// New boot files, unless only tools are asked for that have nothing to do with them.
+    fn boot(&mut self, options: &Options<'_>) -> Result<()> {
+        if !options.tools.is_empty() && !options.tools.iter().any(|tool| tool == "twinroot-delta") {
+            return Ok(());
+        }
+        println!("== boot files");
+        match boot::rows(self.programs()?, self.images, self.scratch) {
+            Ok(rows) => {
+                for row in &rows {
+                    println!("  {:<26} {}", row.pair, super::output::line(row));
+                }
+                self.figures.rows.extend(rows);
+            }
+            Err(error) => self.skip("boot files", &error),
         }
         Ok(())
     }
@@ -234,7 +255,7 @@ impl<'a> Run<'a> {
             .into_iter()
             .filter_map(|kind| Pair::find(self.images, kind, Format::Erofs).ok())
             .collect();
-        Published::make(self.programs()?, &pairs, Way::Delta, self.kept)
+        Published::make(self.programs()?, &pairs, (Way::Delta, true), self.kept)
     }
 
     fn ours(&mut self, pair: &Pair, way: Way) -> Result<Row> {
@@ -244,7 +265,9 @@ impl<'a> Run<'a> {
         let published = if shares {
             self.publish_shared()?
         } else {
-            Published::make(programs, std::slice::from_ref(pair), way, self.kept)?
+            let full_counts = way != Way::Delta || pair.kind == pair::MAJOR && erofs;
+            let pairs = std::slice::from_ref(pair);
+            Published::make(programs, pairs, (way, full_counts), self.kept)?
         };
         let row = self.ours_of(pair, way, &published);
         if shares {

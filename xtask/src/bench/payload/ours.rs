@@ -13,7 +13,7 @@ use super::pair::Pair;
 use super::peer::today;
 use super::row::{Applied, Made, Row};
 use crate::bench::node::Node;
-use crate::bench::publisher::{PRODUCT, Publisher, Release, Server, boot_file};
+use crate::bench::publisher::{DELTA_LEVEL, PRODUCT, Publisher, Release, Server, boot_file};
 use crate::bench::reference::{drop_cache, size_of};
 use crate::bench::usage::{self, Usage};
 use crate::programs::Programs;
@@ -25,6 +25,9 @@ const NEW: &str = "2.0";
 const UNFETCHED_LEVEL: u8 = 1;
 /// The level that releases are made with.
 const LEVEL: u8 = 19;
+
+/// The level of a full payload whose size no row shows and no bar names. Deltas beside it are made as ever.
+const HURRIED_LEVEL: u8 = 3;
 
 /// How long a neighbour is watched alone at the least: a few hundred flushes, of which the percentile says
 /// something.
@@ -115,12 +118,27 @@ impl Published {
     /// Publishes what runs (in the order given) and then what comes, which all pairs share; or takes the
     /// repository that an earlier run has kept. One `add` makes all deltas: coding the full payload takes
     /// longer than they do.
-    pub fn make(programs: &Programs, pairs: &[Pair], way: Way, kept: &Kept) -> Result<Self> {
+    ///
+    /// The full payload is coded as releases are where somebody looks at its size, else in a hurry.
+    pub fn make(
+        programs: &Programs,
+        pairs: &[Pair],
+        (way, full_counts): (Way, bool),
+        kept: &Kept,
+    ) -> Result<Self> {
         let last = pairs.last().context("there is no pair to publish")?;
         // A repository is kept by the program that made it and by the day: its metadata expires.
         let program = super::keep::digest_of(&programs.path("twinroot-publish"))?;
         let (deltas, day) = (way.deltas(pairs.len()), today());
-        let mut about = vec![program.as_str(), &deltas, &last.digests[1], &day];
+        let level = if full_counts { LEVEL } else { HURRIED_LEVEL };
+        let level_word = level.to_string();
+        let mut about = vec![
+            program.as_str(),
+            &deltas,
+            &level_word,
+            &last.digests[1],
+            &day,
+        ];
         about.extend(pairs.iter().map(|pair| pair.digests[0].as_str()));
         let version = |number: usize| format!("1.{number}");
         let (folder, made, fresh) = kept.get("twinroot", &about, |folder| {
@@ -135,8 +153,8 @@ impl Published {
                 let words = ["--delta-from", "0"];
                 publisher.publish_with(&version(number), &pair.old, UNFETCHED_LEVEL, &words)?;
             }
-            let words = ["--delta-from", &deltas];
-            let (release, usage) = publisher.publish_with(NEW, &last.new, LEVEL, &words)?;
+            let words = ["--delta-from", &deltas, "--delta-level", DELTA_LEVEL];
+            let (release, usage) = publisher.publish_with(NEW, &last.new, level, &words)?;
             Ok(Made {
                 bytes: release.payload_bytes,
                 requests: 0,
@@ -349,7 +367,7 @@ pub fn same_with_threads(programs: &Programs, pair: &Pair, scratch: &Path) -> Re
 }
 
 /// Payload files of the boot file, by their path below the targets URL, as the manifest lists them.
-fn boot_files(publisher: &Publisher) -> Result<BTreeSet<String>> {
+pub(super) fn boot_files(publisher: &Publisher) -> Result<BTreeSet<String>> {
     let targets = publisher.published().join("targets");
     let folder = targets.join(format!("channels/stable/{PRODUCT}/x86-64/{}", NEW));
     let mut paths = BTreeSet::new();

@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::bars::{Bar, Key, bytes, bytes_best, find, mega};
+use super::boot;
 use super::measure::{CGROUP, Figures};
 use crate::bench::memory;
 use crate::programs::Programs;
@@ -82,8 +83,8 @@ fn sizes(figures: &Figures) -> Vec<Bar> {
     bars.push(bytes(
         rows,
         "boot file, same kernel, changed initrd",
-        Key("boot-file", "uki", DELTA),
-        Key("boot-file", "uki", "plain"),
+        Key(boot::INITRD, boot::FORMAT, DELTA),
+        Key(boot::INITRD, boot::FORMAT, "plain"),
         0.15,
     ));
     bars.push(reuse(figures));

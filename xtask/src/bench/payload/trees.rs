@@ -89,7 +89,7 @@ fn ostree_in(repo: &Path) -> Command {
 }
 
 /// The files of an EROFS image.
-fn extract(image: &Path, scratch: &Path) -> Result<PathBuf> {
+pub(super) fn extract(image: &Path, scratch: &Path) -> Result<PathBuf> {
     let tree = scratch.join("tree");
     let mut fsck = Command::new("fsck.erofs");
     fsck.arg(format!("--extract={}", tree.display())).arg(image);

@@ -109,6 +109,7 @@ fn plan(args: &AddArgs) -> Result<AddPlan> {
             ..Params::default()
         },
         delta_from: args.delta_from,
+        delta_level: args.delta_level,
         threads,
         ..AddPlan::new(&args.channel, args.version.clone(), &args.root, &args.uki)
     })
