@@ -78,6 +78,20 @@ fn an_update_by_delta_fetches_what_the_plan_said_in_one_request() {
 }
 
 #[test]
+fn an_update_by_reuse_fetches_what_the_plan_said_in_few_requests() {
+    let mut node = Node::new();
+    let release = node.publish_with("2.0", 11, |plan| plan.delta_from = 0);
+    let plan = node.run(&["plan", "--json"]).json();
+    assert_eq!(plan["payload"], "reuse", "{plan}");
+    node.server.forget();
+    node.run(&["stage"]).is_good();
+    assert_close(&plan, &node);
+    let manifest = twinroot_trust::manifest::Manifest::parse(&release.manifest).unwrap();
+    let (requests, _) = served(&node, &manifest.system_image().full.path);
+    assert_eq!(requests, 2, "its index, and what the booted slot lacks");
+}
+
+#[test]
 fn a_base_that_rotted_costs_bytes_and_nothing_else() {
     let mut node = Node::new();
     let release = publish(&mut node);

@@ -124,10 +124,7 @@ impl Crew<'_> {
             }
         })?;
         match (pass.get(), opened.get()) {
-            (None, Some(index)) => {
-                source.forget();
-                self.ranges(index, source)
-            }
+            (None, Some(index)) => self.ranges(index, source),
             (pass, _) => Ok(pass.map_or(Left::Lost, Pass::left)),
         }
     }

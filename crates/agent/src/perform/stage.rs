@@ -356,13 +356,6 @@ impl<'a> Source<'a> {
         kept.is_some_and(|f| f.as_ref().is_some_and(|f| f.code == Code::NotOnServer))
     }
 
-    /// Forgets a failure that was brought about on purpose: a stream that was left.
-    pub(crate) fn forget(&self) {
-        if let Ok(mut kept) = self.failure.lock() {
-            *kept = None;
-        }
-    }
-
     /// The failure behind an error of the payload room: the port's, if it had one.
     pub(crate) fn explain(&self, subject: &str, error: &PayloadError) -> Failure {
         let kept = self.failure.lock().ok().and_then(|mut f| f.take());
@@ -376,16 +369,21 @@ impl CodedSource for Source<'_> {
         range: std::ops::Range<u64>,
         take: &mut dyn FnMut(&[u8]) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
-        self.ports
-            .fetch
-            .range(self.path, range, take)
-            .map_err(|failure| {
-                let fault = Fault::network(failure.to_string());
-                if let Ok(mut kept) = self.failure.lock() {
-                    *kept = Some(failure);
-                }
-                fault
-            })
+        let mut refused = None;
+        let mut sink =
+            |bytes: &[u8]| take(bytes).inspect_err(|fault| refused = Some(fault.clone()));
+        let fetched = self.ports.fetch.range(self.path, range, &mut sink);
+        fetched.map_err(|failure| {
+            // Whoever takes the bytes has a reason of its own, which is no failure of the source.
+            if let Some(refused) = refused {
+                return refused;
+            }
+            let fault = Fault::network(failure.to_string());
+            if let Ok(mut kept) = self.failure.lock() {
+                *kept = Some(failure);
+            }
+            fault
+        })
     }
 }
 
