@@ -120,9 +120,9 @@ fn pair_rows(
     let folder = folder.join(pair);
     std::fs::create_dir_all(&folder).context("cannot make a folder")?;
     let publisher = Publisher::new(programs, &folder)?;
-    let image = folder.join("small.img");
     let mut releases = Vec::new();
     for (number, [kernel, initrd]) in files.iter().enumerate() {
+        let image = folder.join(format!("{number}.img"));
         let mut seeded = programs.lab();
         seeded.args(["seeded", "--size", &IMAGE.to_string()]);
         seeded.args(["--release", &(number + 1).to_string()]);

@@ -210,6 +210,10 @@ impl<'a> Walk<'a> {
             if name.is_empty() || name == b"." || name == b".." {
                 continue;
             }
+            // No file system has such a name; as part of a path it would be several.
+            if name.contains(&b'/') {
+                return None;
+            }
             let mut full = path.to_vec();
             if !full.is_empty() {
                 full.push(b'/');
