@@ -4,13 +4,36 @@ use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use reqwest::blocking::Client;
-use reqwest::{Certificate, Proxy};
+use reqwest::header::HeaderValue;
+use reqwest::{Certificate, Identity, Proxy};
 use twinroot_core::error::{Code, Failure};
 use twinroot_ports::Outcome;
 
 use super::meter::MinimumThroughput;
 use super::pace::Pace;
 use super::redirect;
+
+/// Bytes by which the node shows who it is: no log and no archive may show them.
+#[derive(Clone)]
+pub struct Secret(Vec<u8>);
+
+impl Secret {
+    /// Keeps them.
+    #[must_use]
+    pub const fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
 
 /// How to speak HTTP. No proxy variable of the environment is looked at.
 #[derive(Debug, Clone)]
@@ -25,6 +48,10 @@ pub struct HttpOptions {
     pub proxy: Option<String>,
     /// PEM certificates of private authorities. Where there are some, no other authority counts.
     pub authorities: Option<Vec<u8>>,
+    /// Certificates and key by which the node shows who it is (mTLS), as PEM.
+    pub identity: Option<Secret>,
+    /// A token that goes with each request, and with none that a redirect leads to another server.
+    pub bearer: Option<Secret>,
     /// Take 403 for 'there is no such file', as some object stores answer it.
     pub forbidden_is_missing: bool,
     /// What all transfers together may take. Clones share it, so that mirrors and workers do too.
@@ -39,11 +66,17 @@ impl Default for HttpOptions {
             minimum: MinimumThroughput::default(),
             proxy: None,
             authorities: None,
+            identity: None,
+            bearer: None,
             forbidden_is_missing: false,
             pace: None,
         }
     }
 }
+
+/// How long a connection that nobody uses is kept. Requests of one update follow each other within
+/// moments; between two looks an hour apart neither node nor server should hold one.
+const IDLE_CONNECTION: Duration = Duration::from_secs(10);
 
 /// TLS by rustls over ring, chosen here and nowhere else.
 pub(crate) fn install_tls_provider() {
@@ -63,6 +96,7 @@ pub(super) fn client(options: &HttpOptions, urls: &[&str]) -> Outcome<Client> {
         .connect_timeout(options.connect_timeout)
         // In the blocking client this bounds each wait (headers, one read), not the whole transfer.
         .timeout(options.idle_timeout)
+        .pool_idle_timeout(IDLE_CONNECTION)
         .redirect(redirect::policy())
         .referer(false)
         .no_proxy();
@@ -80,7 +114,36 @@ pub(super) fn client(options: &HttpOptions, urls: &[&str]) -> Outcome<Client> {
         // A redirect to https then fails, it is never believed.
         builder = builder.tls_certs_only([]);
     }
+    if let Some(pem) = &options.identity {
+        let identity = Identity::from_pem(pem.bytes()).map_err(|e| invalid(&error_chain(&e)))?;
+        builder = builder.identity(identity);
+    }
     builder.build().map_err(|e| invalid(&error_chain(&e)))
+}
+
+/// The header that carries the token, marked so that no log prints it. It goes with single requests and is
+/// no default of the client: what follows a redirect to another server goes without it.
+pub(super) fn authorization(options: &HttpOptions) -> Outcome<Option<HeaderValue>> {
+    let Some(token) = &options.bearer else {
+        return Ok(None);
+    };
+    let refuse = || {
+        Failure::new(
+            Code::ConfigValue,
+            "repository.bearer-file",
+            "holds no token",
+        )
+        .with_remedy("write the token, in plain characters and nothing else, into the file")
+    };
+    let token = std::str::from_utf8(token.bytes())
+        .map_err(|_| refuse())?
+        .trim();
+    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(refuse());
+    }
+    let mut header = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| refuse())?;
+    header.set_sensitive(true);
+    Ok(Some(header))
 }
 
 /// The innermost reason says most: reqwest's own message is 'error sending request'.

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use reqwest::blocking::{Client, Response};
-use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, LOCATION, RANGE};
+use reqwest::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, HeaderValue, LOCATION, RANGE,
+};
 use reqwest::{StatusCode, Url};
 use twinroot_core::error::{Code, Failure};
 use twinroot_ports::{Fault, Fetch, Outcome};
 
-use super::client::{HttpOptions, client, error_chain};
+use super::client::{HttpOptions, authorization, client, error_chain};
 use super::meter::{Counter, Meter, Traffic};
 use super::name;
 use super::range::{self, Answer};
@@ -26,7 +28,8 @@ pub struct HttpFetch {
     client: Client,
     metadata: String,
     targets: String,
-    options: HttpOptions,
+    options: Box<HttpOptions>,
+    authorization: Option<HeaderValue>,
     counter: Arc<Counter>,
 }
 
@@ -39,9 +42,10 @@ impl HttpFetch {
         let client = client(&options, &[metadata, targets])?;
         Ok(Self {
             client,
+            authorization: authorization(&options)?,
             metadata: base(metadata)?,
             targets: base(targets)?,
-            options,
+            options: Box::new(options),
             counter: Arc::new(Counter::default()),
         })
     }
@@ -54,6 +58,9 @@ impl HttpFetch {
 
     fn get(&self, url: &str, range: Option<&Range<u64>>) -> Outcome<Response> {
         let mut request = self.client.get(url).header(ACCEPT_ENCODING, "identity");
+        if let Some(token) = &self.authorization {
+            request = request.header(AUTHORIZATION, token);
+        }
         if let Some(range) = range {
             request = request.header(RANGE, format!("bytes={}-{}", range.start, range.end - 1));
         }

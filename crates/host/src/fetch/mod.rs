@@ -14,7 +14,7 @@ mod pace;
 mod range;
 mod redirect;
 
-pub use client::HttpOptions;
+pub use client::{HttpOptions, Secret};
 pub(crate) use client::{error_chain, install_tls_provider};
 pub use dir::DirFetch;
 pub use http::HttpFetch;

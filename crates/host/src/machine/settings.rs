@@ -1,15 +1,16 @@
 //! Reads configuration fragments from their folders; what they mean, `core::config` says.
 
 use std::num::NonZeroU64;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use twinroot_core::config::{Layer, Origins, Settings, Source, read};
-use twinroot_core::error::Code;
+use twinroot_core::error::{Code, Failure};
 use twinroot_ports::Outcome;
 
 use crate::fail::io_failure;
-use crate::fetch::{HttpOptions, MinimumThroughput, Mirrors, Pace, open};
+use crate::fetch::{HttpOptions, MinimumThroughput, Mirrors, Pace, Secret, open};
 
 /// Reads the `.toml` files of each folder.
 pub(super) fn load(folders: &[(Layer, &Path)]) -> Outcome<(Settings, Origins)> {
@@ -54,21 +55,22 @@ pub(super) fn source(settings: &Settings) -> Outcome<Mirrors> {
         bytes_per_second: repository.min_throughput,
         ..MinimumThroughput::default()
     };
-    let authorities = repository
-        .ca
-        .as_ref()
-        .map(|path| {
-            let path = Path::new(path);
-            std::fs::read(path)
-                .map_err(|error| io_failure(Code::ConfigUnreadable, path, "read", &error))
-        })
-        .transpose()?;
+    let bytes = |path: &Option<String>| path.as_ref().map(|path| whole(path)).transpose();
+    let secret = |path: &Option<String>| path.as_ref().map(|path| secret(path)).transpose();
+    // Certificate and key in one, as the TLS library takes them.
+    let mut identity = bytes(&repository.client_cert)?;
+    if let (Some(pem), Some(key)) = (&mut identity, secret(&repository.client_key)?) {
+        pem.push(b'\n');
+        pem.extend_from_slice(&key);
+    }
     open(
         &urls,
         &HttpOptions {
             minimum,
             proxy: repository.proxy.clone(),
-            authorities,
+            authorities: bytes(&repository.ca)?,
+            identity: identity.map(Secret::new),
+            bearer: secret(&repository.bearer_file)?.map(Secret::new),
             forbidden_is_missing: repository.forbidden_is_missing,
             pace: repository
                 .rate_limit
@@ -77,4 +79,23 @@ pub(super) fn source(settings: &Settings) -> Outcome<Mirrors> {
             ..HttpOptions::default()
         },
     )
+}
+
+fn whole(path: &str) -> Outcome<Vec<u8>> {
+    let path = Path::new(path);
+    std::fs::read(path).map_err(|error| io_failure(Code::ConfigUnreadable, path, "read", &error))
+}
+
+/// A file that only its owner and group may read: a token that every program on the node can read is
+/// none.
+fn secret(path: &str) -> Outcome<Vec<u8>> {
+    let bytes = whole(path)?;
+    let meta = std::fs::metadata(path)
+        .map_err(|error| io_failure(Code::ConfigUnreadable, Path::new(path), "look at", &error))?;
+    if meta.permissions().mode() & 0o007 != 0 {
+        let cause = "everybody on this host may read it";
+        return Err(Failure::new(Code::ConfigValue, path, cause)
+            .with_remedy("take the rights of others away: chmod o= on the file"));
+    }
+    Ok(bytes)
 }

@@ -10,7 +10,12 @@ use twinroot_ports::Fault;
 use twinroot_ports::contract::fetch::CONTENT;
 
 use super::server::Server;
-use super::{HttpOptions, Mirrors, Pace, Source, collect, fetch, fetch_with, good_server, patient};
+use twinroot_ports::Fetch as _;
+
+use super::{
+    HttpFetch, HttpOptions, Mirrors, Pace, Secret, Source, collect, fetch, fetch_with, good_server,
+    patient,
+};
 
 /// Sends the whole file, whatever is asked.
 fn rangeless() -> Server {
@@ -111,4 +116,68 @@ fn two_mirrors_together_keep_to_the_rate_limit() {
         "{:?}",
         start.elapsed()
     );
+}
+
+#[test]
+fn a_network_without_ipv4_is_enough() {
+    let Ok(listener) = std::net::TcpListener::bind("[::1]:0") else {
+        println!("SKIP this machine has no IPv6");
+        return;
+    };
+    let server = Server::on(listener, |_, stream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nsix");
+    });
+    assert!(
+        server.url().starts_with("http://[::1]:"),
+        "{}",
+        server.url()
+    );
+    let source = fetch(&server);
+    assert_eq!(
+        source.metadata("timestamp.json", 10).unwrap().unwrap(),
+        b"six"
+    );
+}
+
+fn with_token(server: &Server) -> HttpFetch {
+    let options = HttpOptions {
+        bearer: Some(Secret::new(b"s3cret-token\n".to_vec())),
+        ..patient()
+    };
+    fetch_with(server, options)
+}
+
+#[test]
+fn a_token_goes_to_the_repository_and_to_nobody_it_sends_us_to() {
+    let other = Server::saying("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nother");
+    let to = format!("{}/timestamp.json", other.url());
+    let server = Server::start(move |_, stream| {
+        let moved = format!("HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\n\r\n");
+        let _ = stream.write_all(moved.as_bytes());
+    });
+    let source = with_token(&server);
+    assert_eq!(
+        source.metadata("timestamp.json", 10).unwrap().unwrap(),
+        b"other"
+    );
+    let sent = |server: &Server| server.requests()[0].header("authorization");
+    assert_eq!(sent(&server).as_deref(), Some("Bearer s3cret-token"));
+    assert_eq!(sent(&other), None, "another port is another server");
+}
+
+#[test]
+fn a_token_is_shown_by_no_debug_print_and_by_no_failure() {
+    let server = Server::saying("HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n");
+    let source = with_token(&server);
+    let refusal = source.metadata("timestamp.json", 10).unwrap_err();
+    let shown = format!("{source:?} {refusal:?} {refusal}");
+    assert!(!shown.contains("s3cret"), "{shown}");
+    let broken = HttpOptions {
+        bearer: Some(Secret::new(b"two words".to_vec())),
+        ..patient()
+    };
+    let url = server.url();
+    let refusal = HttpFetch::new(&url, &url, broken).unwrap_err();
+    assert_eq!(refusal.code, Code::ConfigValue);
+    assert!(!refusal.to_string().contains("words"), "{refusal}");
 }

@@ -32,6 +32,14 @@ pub(super) struct Server {
 impl Server {
     pub(super) fn start(answer: impl Fn(&Request, &mut TcpStream) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::on(listener, answer)
+    }
+
+    /// The same on a port that is open already.
+    pub(super) fn on(
+        listener: TcpListener,
+        answer: impl Fn(&Request, &mut TcpStream) + Send + Sync + 'static,
+    ) -> Self {
         let address = listener.local_addr().unwrap().to_string();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (alive, ended) = channel::<()>();

@@ -6,14 +6,16 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::WebPkiClientVerifier;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use twinroot_core::error::Code;
 use twinroot_ports::Fetch;
 use twinroot_ports::contract::fetch::{CONTENT, fetch_contract};
 
-use super::{HttpFetch, HttpOptions, collect, install_tls_provider, patient};
+use super::{HttpFetch, HttpOptions, Secret, collect, install_tls_provider, patient};
 
 /// Serves the contract's files for as long as the test's process lives.
 struct TlsServer {
@@ -27,6 +29,11 @@ struct TlsServer {
 impl TlsServer {
     /// A server whose certificate is for `name`.
     fn start(name: &str) -> Self {
+        Self::wanting(name, None)
+    }
+
+    /// The same, which speaks only to clients that this authority (PEM) vouches for.
+    fn wanting(name: &str, clients: Option<&str>) -> Self {
         install_tls_provider();
         let authority_key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
@@ -39,8 +46,11 @@ impl TlsServer {
             .signed_by(&key, &issuer)
             .unwrap();
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let mut config = ServerConfig::builder()
-            .with_no_client_auth()
+        let config = match clients {
+            None => ServerConfig::builder().with_no_client_auth(),
+            Some(pem) => ServerConfig::builder().with_client_cert_verifier(vouched_for_by(pem)),
+        };
+        let mut config = config
             .with_single_cert(vec![leaf.der().clone()], key)
             .unwrap();
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
@@ -64,12 +74,60 @@ impl TlsServer {
     }
 
     fn fetch(&self, authorities: Option<&str>) -> HttpFetch {
+        self.fetch_as(authorities, None)
+    }
+
+    fn fetch_as(&self, authorities: Option<&str>, identity: Option<&str>) -> HttpFetch {
         let url = format!("https://{}/repo", self.address);
         let options = HttpOptions {
             authorities: authorities.map(|pem| pem.as_bytes().to_vec()),
+            identity: identity.map(|pem| Secret::new(pem.as_bytes().to_vec())),
             ..patient()
         };
         HttpFetch::new(&url, &url, options).unwrap()
+    }
+}
+
+fn vouched_for_by(pem: &str) -> Arc<dyn rustls::server::danger::ClientCertVerifier> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap())
+        .unwrap();
+    WebPkiClientVerifier::builder(Arc::new(roots))
+        .build()
+        .unwrap()
+}
+
+/// An authority for clients (PEM), and a certificate with its key that it vouches for (PEM).
+fn client() -> (String, String) {
+    let authority_key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = params.self_signed(&authority_key).unwrap().pem();
+    let issuer = Issuer::new(params, authority_key);
+    let key = KeyPair::generate().unwrap();
+    let leaf = CertificateParams::new(vec!["node".to_owned()])
+        .unwrap()
+        .signed_by(&key, &issuer)
+        .unwrap();
+    (
+        authority,
+        format!("{}\n{}", leaf.pem(), key.serialize_pem()),
+    )
+}
+
+#[test]
+fn a_node_shows_its_certificate_to_a_server_that_wants_one() {
+    let (authority, node) = client();
+    let (_, stranger) = client();
+    let server = TlsServer::wanting("127.0.0.1", Some(&authority));
+    let ask = |identity| {
+        let source = server.fetch_as(Some(&server.authority), identity);
+        source.metadata(CONTENT[0].0, 1 << 20)
+    };
+    assert_eq!(ask(Some(&node)).unwrap().unwrap(), CONTENT[0].1);
+    for refused in [None, Some(stranger.as_str())] {
+        assert!(ask(refused).is_err(), "{refused:?}");
     }
 }
 
