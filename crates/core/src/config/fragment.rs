@@ -36,6 +36,7 @@ table! {
         reboot: RebootTable,
         fleetlock: FleetlockTable,
         api: ApiTable,
+        metrics: MetricsTable,
         health: HealthTable,
         trust: TrustTable,
     }
@@ -60,6 +61,9 @@ table! {
         rate_limit: Size,
         proxy: String,
         ca: String,
+        bearer_file: String,
+        client_cert: String,
+        client_key: String,
         forbidden_is_missing: bool,
     }
 }
@@ -109,6 +113,13 @@ table! {
     /// Who may use the local API.
     ApiTable {
         other_user_namespaces: bool,
+    }
+}
+
+table! {
+    /// Where figures are given away beside the read socket.
+    MetricsTable {
+        listen: String,
     }
 }
 

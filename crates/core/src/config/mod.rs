@@ -19,7 +19,9 @@ use core::ops::Range;
 
 pub use merge::{Origin, Origins, read};
 pub use reboot::{Fleetlock, Reboot};
-pub use settings::{Api, Health, Identity, Polling, Repository, Settings, Strategy, Trust, Update};
+pub use settings::{
+    Api, Health, Identity, Metrics, Polling, Repository, Settings, Strategy, Trust, Update,
+};
 
 /// Where a file lies; later layers win.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

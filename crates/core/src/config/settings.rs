@@ -3,12 +3,15 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 use twinroot_trust::name::Name;
 use twinroot_trust::time::Seconds;
 
-use super::fragment::{Fragment, HealthTable, PollingTable, RepositoryTable, Size, UpdateTable};
+use super::fragment::{
+    Fragment, HealthTable, MetricsTable, PollingTable, RepositoryTable, Size, UpdateTable,
+};
 use super::merge::{Origin, Origins};
 use super::reboot::{self, Fleetlock, Reboot};
 use crate::error::{Code, Failure};
@@ -96,6 +99,12 @@ pub struct Repository {
     pub proxy: Option<String>,
     /// Path of a PEM file with private authorities. Where it is set, no other authority counts.
     pub ca: Option<String>,
+    /// Path of a file with the token that is sent to repository and mirrors (`Authorization: Bearer`).
+    pub bearer_file: Option<String>,
+    /// Path of a PEM file with the certificate by which the node shows who it is (mTLS).
+    pub client_cert: Option<String>,
+    /// Path of a PEM file with its key.
+    pub client_key: Option<String>,
     /// Take 403 for 'there is no such file', as some object stores answer it.
     pub forbidden_is_missing: bool,
 }
@@ -149,6 +158,13 @@ pub struct Api {
     pub other_user_namespaces: bool,
 }
 
+/// Where figures are given away beside the read socket.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Metrics {
+    /// Address and port on the loopback, for a collector that speaks no Unix sockets.
+    pub listen: Option<SocketAddr>,
+}
+
 /// The configuration of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
@@ -166,6 +182,8 @@ pub struct Settings {
     pub fleetlock: Option<Fleetlock>,
     /// Who may use the local API.
     pub api: Api,
+    /// Where figures are given away beside the read socket.
+    pub metrics: Metrics,
     /// The times of a probation.
     pub health: Health,
     /// Which keys count.
@@ -182,6 +200,7 @@ impl Settings {
             reboot,
             fleetlock,
             api,
+            metrics,
             health,
             trust,
         } = fragment;
@@ -205,6 +224,7 @@ impl Settings {
                     .other_user_namespaces
                     .unwrap_or(false),
             },
+            metrics: metrics_of(&metrics.unwrap_or_default(), origins)?,
             health: health_of(&health.unwrap_or_default(), origins)?,
             trust: Trust {
                 p256: trust.unwrap_or_default().p256.unwrap_or(false),
@@ -242,6 +262,7 @@ impl Settings {
 }
 
 fn repository_of(table: RepositoryTable, origins: &Origins) -> Result<Repository, Failure> {
+    check_credentials(&table, origins)?;
     let metadata_url = needed("repository.metadata-url", table.metadata_url)?;
     let targets_url = needed("repository.targets-url", table.targets_url)?;
     let mirrors = table.mirrors.unwrap_or_default();
@@ -267,10 +288,6 @@ fn repository_of(table: RepositoryTable, origins: &Origins) -> Result<Repository
     if let Some(proxy) = &table.proxy {
         check_proxy("repository.proxy", proxy, origins)?;
     }
-    if table.ca.as_ref().is_some_and(|ca| !ca.starts_with('/')) {
-        let cause = String::from("a full path is needed: the file's folder is not the program's");
-        return Err(wrong("repository.ca", cause, origins));
-    }
     Ok(Repository {
         metadata_url,
         targets_url,
@@ -279,7 +296,70 @@ fn repository_of(table: RepositoryTable, origins: &Origins) -> Result<Repository
         rate_limit,
         proxy: table.proxy,
         ca: table.ca,
+        bearer_file: table.bearer_file,
+        client_cert: table.client_cert,
+        client_key: table.client_key,
         forbidden_is_missing: table.forbidden_is_missing.unwrap_or(false),
+    })
+}
+
+/// Files that the node shows or goes by, and what they must not be used for.
+fn check_credentials(table: &RepositoryTable, origins: &Origins) -> Result<(), Failure> {
+    for (key, path) in [
+        ("repository.ca", &table.ca),
+        ("repository.bearer-file", &table.bearer_file),
+        ("repository.client-cert", &table.client_cert),
+        ("repository.client-key", &table.client_key),
+    ] {
+        if path.as_ref().is_some_and(|path| !path.starts_with('/')) {
+            let cause =
+                String::from("a full path is needed: the file's folder is not the program's");
+            return Err(wrong(key, cause, origins));
+        }
+    }
+    if table.client_cert.is_some() != table.client_key.is_some() {
+        let cause = String::from("certificate and key are needed together");
+        return Err(wrong("repository.client-cert", cause, origins));
+    }
+    let urls = [&table.metadata_url, &table.targets_url].into_iter();
+    let mirrors = table.mirrors.iter().flatten();
+    let open = urls.flatten().chain(mirrors).find(|url| is_overheard(url));
+    match open {
+        Some(url) if table.bearer_file.is_some() => {
+            let cause = format!("the token would go over {url} for everybody to read; use https");
+            Err(wrong("repository.bearer-file", cause, origins))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether others can read what goes to that URL: plain HTTP to another machine.
+fn is_overheard(url: &str) -> bool {
+    let loopback = ["127.0.0.1", "[::1]", "localhost"];
+    url.strip_prefix("http://").is_some_and(|rest| {
+        let authority = rest.split('/').next().unwrap_or(rest);
+        !loopback.iter().any(|host| {
+            let port = authority.strip_prefix(host);
+            port.is_some_and(|port| port.is_empty() || port.starts_with(':'))
+        })
+    })
+}
+
+fn metrics_of(table: &MetricsTable, origins: &Origins) -> Result<Metrics, Failure> {
+    let key = "metrics.listen";
+    let listen = table.listen.as_ref().map(|text| {
+        let refuse = |rule: &str| wrong(key, format!("{text:?} {rule}"), origins);
+        let address: SocketAddr = text
+            .parse()
+            .map_err(|_| refuse("is no address with a port such as 127.0.0.1:9273"))?;
+        // Figures tell which release a node runs; a network would need who-may-read, which this lacks.
+        if !address.ip().is_loopback() {
+            return Err(refuse("is not on the loopback"));
+        }
+        Ok(address)
+    });
+    Ok(Metrics {
+        listen: listen.transpose()?,
     })
 }
 

@@ -148,6 +148,26 @@ fn what_is_wrong_is_refused_with_file_and_line() {
             ", repository.ca",
         ),
         (
+            "[repository]\nclient-key = \"/k.pem\"",
+            Code::ConfigValue,
+            "repository.client-cert",
+        ),
+        (
+            "[repository]\nbearer-file = \"/t\"\nmirrors = [\"http://localhost.example/\"]",
+            Code::ConfigValue,
+            ", repository.bearer-file",
+        ),
+        (
+            "[metrics]\nlisten = \"0.0.0.0:9273\"",
+            Code::ConfigValue,
+            ", metrics.listen",
+        ),
+        (
+            "[metrics]\nlisten = \"127.0.0.1\"",
+            Code::ConfigValue,
+            ", metrics.listen",
+        ),
+        (
             "[repository]\nmetadata-url = \"ftp://x/\"",
             Code::ConfigValue,
             ", repository.metadata-url",
@@ -246,4 +266,92 @@ fn windows_and_the_strategy_that_heeds_them_come_together() {
         let failure = read_with(&[source(Layer::Etc, "x.toml", text)]).expect_err(text);
         assert!(failure.subject.ends_with(place), "{text}: {failure}");
     }
+}
+
+#[test]
+fn a_token_goes_to_the_loopback_and_over_tls_only() {
+    for mirror in [
+        "http://127.0.0.1:80/",
+        "http://[::1]/",
+        "http://localhost",
+        "https://x/",
+    ] {
+        let text =
+            alloc::format!("[repository]\nbearer-file = \"/run/token\"\nmirrors = [\"{mirror}\"]");
+        let (settings, _) = read_with(&[source(Layer::Etc, "x.toml", &text)]).expect(mirror);
+        assert_eq!(
+            settings.repository.bearer_file.as_deref(),
+            Some("/run/token")
+        );
+    }
+}
+
+/// The file that the image ships as the documentation of every setting.
+const SHIPPED: &str = include_str!("../../../../systemd/config.d/00-defaults.toml");
+
+/// The shipped file with its settings switched on: those that show a default, or the examples too.
+fn switched_on(examples: bool) -> alloc::string::String {
+    let on = |line: &str| -> Option<alloc::string::String> {
+        let bare = line.strip_prefix('#')?;
+        let table = bare.starts_with('[');
+        let key = bare.starts_with(|c: char| c.is_ascii_lowercase()) && bare.contains(" = ");
+        let example = bare.ends_with("# example");
+        ((table || key) && (examples || !example)).then(|| bare.into())
+    };
+    SHIPPED
+        .lines()
+        .filter_map(on)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// Keys that a table knows, as the reader itself lists them when it meets one that it does not know.
+fn known_to(table: &str) -> Vec<alloc::string::String> {
+    let text = match table {
+        "" => "no-such-key = 1".into(),
+        table => alloc::format!("[{table}]\nno-such-key = 1"),
+    };
+    let failure = read(&[source(Layer::Image, "x.toml", &text)]).expect_err("it is unknown");
+    let listed = failure
+        .cause
+        .split_once("expected")
+        .expect("it lists what it knows")
+        .1;
+    let names = listed.split('`').skip(1).step_by(2);
+    names.map(ToString::to_string).collect()
+}
+
+#[test]
+fn the_shipped_file_is_all_comments_and_names_every_setting() {
+    let live = |line: &&str| !line.is_empty() && !line.starts_with('#');
+    assert_eq!(
+        SHIPPED.lines().find(live),
+        None,
+        "it would hide where a value comes from"
+    );
+    let shown: toml::Table = switched_on(true).parse().expect("it is TOML");
+    let tables = known_to("");
+    assert!(tables.len() >= 10, "{tables:?}");
+    for table in tables {
+        let keys = shown.get(&table).and_then(toml::Value::as_table);
+        let keys = keys.unwrap_or_else(|| panic!("[{table}] is not described"));
+        for key in known_to(&table) {
+            assert!(keys.contains_key(&key), "{table}.{key} is not described");
+        }
+    }
+}
+
+#[test]
+fn what_the_shipped_file_gives_as_default_is_the_default_and_its_examples_can_be_read() {
+    let minimal = "[identity]\nproduct = \"p\"\narchitecture = \"x86-64\"\n\
+                   [repository]\nmetadata-url = \"https://x/\"\ntargets-url = \"https://x/\"\n\
+                   [update]\nchannel = \"stable\"\n";
+    let base = source(Layer::Image, "10-image.toml", minimal);
+    let (plain, _) = read(core::slice::from_ref(&base)).expect("it reads");
+    let defaults = source(Layer::Image, "20-on.toml", &switched_on(false));
+    let (with_defaults, _) = read(&[base.clone(), defaults]).expect("it reads");
+    assert_eq!(plain, with_defaults);
+    let all = source(Layer::Image, "20-on.toml", &switched_on(true));
+    let (with_examples, _) = read(&[base, all]).expect("every example is one that is taken");
+    assert_ne!(plain, with_examples);
 }
