@@ -3,6 +3,8 @@
 //! Every bar is a ratio of two things measured here and now, so that the machine cancels out. Real images
 //! come from `images/make.sh`; seeded ones show that memory depends on neither size nor content.
 
+pub mod agent;
+pub mod idle;
 pub mod images;
 pub mod memory;
 pub mod node;
@@ -14,6 +16,7 @@ pub mod reuse;
 pub mod sizes;
 pub mod speed;
 pub mod usage;
+pub mod wire;
 
 use std::path::{Path, PathBuf};
 
@@ -46,6 +49,9 @@ pub struct Args {
     /// Size of the large seeded image in MiB
     #[arg(long, default_value_t = 4096)]
     large: u64,
+    /// Part `agent`: nodes of the simulated fleet
+    #[arg(long, default_value_t = 1_000_000)]
+    nodes: u64,
     /// Part `payload`: make every patch anew instead of taking those that an earlier run has kept
     #[arg(long)]
     fresh: bool,
@@ -64,6 +70,8 @@ pub enum Part {
     Real,
     /// Seeded images: memory and temporary files at 400 MB and at the large size
     Memory,
+    /// What an idle agent costs, and how a simulated fleet of them behaves
+    Agent,
     /// Bytes, CPU and memory of deltas, reuse and full payloads beside every other tool
     Payload,
 }
@@ -80,6 +88,9 @@ pub fn run(args: &Args) -> Result<()> {
     if wanted(Part::Memory) || wanted(Part::Real) {
         outcome = basics(args, wanted(Part::Memory), wanted(Part::Real), &out);
     }
+    if wanted(Part::Agent) {
+        outcome = agent(args, &out.join("agent")).and(outcome);
+    }
     if wanted(Part::Payload) {
         let options = payload::Options {
             images: args.images.as_deref(),
@@ -94,6 +105,17 @@ pub fn run(args: &Args) -> Result<()> {
         outcome = payload::run(&options).and(outcome);
     }
     outcome
+}
+
+/// The agent and its fleet.
+fn agent(args: &Args, out: &Path) -> Result<()> {
+    let programs = Programs::get(args.programs.as_deref(), Profile::Release)?;
+    let scratch = tempfile::TempDir::with_prefix_in("bench-agent-", run::target_dir())
+        .context("cannot make a folder")?;
+    let mut report = Report::default();
+    about(&mut report);
+    agent::rows(&mut report, &programs, scratch.path(), args.nodes)?;
+    report.finish(out)
 }
 
 /// Reuse, full payloads and memory.

@@ -63,8 +63,9 @@ impl Clock for FilesClock {
         }
     }
 
+    /// A machine that nobody has given another time keeps the host's, which needs no looking after.
     fn trusted_for(&self) -> Option<Duration> {
-        Some(LOOK)
+        (self.offset.exists() || self.passed.exists()).then_some(LOOK)
     }
 }
 

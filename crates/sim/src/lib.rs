@@ -19,6 +19,7 @@ compile_error!("planted faults are for builds with debug assertions only");
 
 pub mod boot;
 pub mod cut;
+pub mod fleet;
 pub mod matrix;
 pub mod medium;
 pub mod plant;

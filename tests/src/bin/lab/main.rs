@@ -4,6 +4,7 @@
 //! their content does not, this program stands in for it: a UKI that firmware could not start, and
 //! images of seeded bytes. Never part of a product.
 
+mod fleet;
 mod machine;
 mod seeded;
 mod serve;
@@ -35,6 +36,8 @@ enum Verb {
     Machine(MachineVerb),
     /// Serve a published repository and count what is sent
     Serve(serve::Args),
+    /// Simulate a fleet of nodes and print its figures beside their bars
+    Fleet(fleet::Args),
     /// Write the pages of docs/ that are printed from the code
     Pages,
     /// Print the root hash of an image
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
         Verb::Machine(MachineVerb::New(args)) => machine::new(&args),
         Verb::Machine(MachineVerb::Boot(args)) => machine::boot(&args),
         Verb::Serve(args) => serve::run(&args),
+        Verb::Fleet(args) => fleet::run(&args),
         Verb::Pages => write_pages(),
         Verb::RootHash { image, salt } => {
             uki::root_hash(&image, &salt).map(|root| println!("{root}"))
