@@ -5,6 +5,7 @@
 //! programs from outside, as a person would. Must never: decide anything about an update, be needed at
 //! run time, or report a check as passed that did not run.
 
+pub mod api_test;
 pub mod bench;
 pub mod ci;
 pub mod counts;

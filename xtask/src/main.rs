@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, ci, demo, image, kill, lint, machine, mutants, tests, vm};
+use xtask::{api_test, bench, ci, demo, image, kill, lint, machine, mutants, tests, vm};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -29,6 +29,8 @@ enum Task {
     Lint,
     /// Measure speed, memory and bytes against other tools in the same run
     Bench(bench::Args),
+    /// Validate the description of the local API, and fuzz the running agent by it
+    ApiTest(api_test::Args),
     /// Kill updates at random moments and see that each ends well
     KillTest(kill::Args),
     /// Build images of the reference host: programs as they ship, then `twinroot-image`
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         Task::Ci(args) => ci::run(&args),
         Task::Lint => lint::run(),
         Task::Bench(args) => bench::run(&args),
+        Task::ApiTest(args) => api_test::run(&args),
         Task::KillTest(args) => kill::run(&args),
         Task::Image(args) => image::run(&args),
         Task::Mutants(args) => mutants::run(&args),
