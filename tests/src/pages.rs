@@ -8,12 +8,16 @@ use twinroot_core::update::table;
 
 /// Every such page: path below the workspace, and its content.
 #[must_use]
-pub fn all() -> [(&'static str, String); 4] {
+pub fn all() -> [(&'static str, String); 5] {
     [
         ("docs/state-machine.md", state_machine()),
         ("docs/errors.md", errors()),
         ("docs/why.md", why()),
         ("docs/openapi.json", crate::openapi::document()),
+        (
+            "systemd/catalog/twinroot.catalog",
+            twinroot_core::journal::catalog(),
+        ),
     ]
 }
 

@@ -151,6 +151,30 @@ where that is not known or denied, from its signed description. Only what is wro
     /// Say why nothing happens, and what a person can do
     #[command(after_help = "Examples:\n  twinroot why")]
     Why,
+    /// Say what the health checks of the running agent found
+    #[command(
+        long_about = "Prints the results of the last round of checks, as the running agent has them. \
+With --wait it answers once this boot is judged: a release on trial was committed, or the host goes back. \
+Ends with exit code 9 where the host is not healthy or goes back.",
+        after_help = "Examples:\n  twinroot health\n  twinroot health --wait && echo good"
+    )]
+    Health {
+        /// Answer once this boot is judged
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Write one archive for whoever helps, without secrets
+    #[command(
+        long_about = "Collects status, reasons, history, configuration, records and the agent's figures in \
+one tar archive that only its owner may read. Tokens, keys and the node's rollout seed are taken out, and \
+what looks like a secret in messages of others.",
+        after_help = "Examples:\n  twinroot diagnose\n  twinroot diagnose --out report.tar && tar -tf report.tar"
+    )]
+    Diagnose {
+        /// The archive; it must not exist yet
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
     /// Prove both slots against the signed releases
     #[command(
         long_about = "Checks signatures again from the image's trust anchor, hashes the data of \

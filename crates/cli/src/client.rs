@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use twinroot_core::error::{Code, Failure};
 use twinroot_core::wire::{ActBody, Action, ErrorAnswer};
-use twinroot_host::sockets::CONTROL;
+use twinroot_host::sockets::{CONTROL, READ};
 use twinroot_ports::Outcome;
 
 /// Longest answer that is read: a thousand lines of history have less than 1 MiB.
@@ -33,7 +33,34 @@ impl Client {
     /// # Errors
     /// `not-permitted` where one runs and this user may not speak to it.
     pub(crate) fn of_agent(machine: Option<&Path>) -> Outcome<Option<Self>> {
-        let socket = run_folder(machine).join(CONTROL);
+        Self::connect(run_folder(machine).join(CONTROL))
+    }
+
+    /// The same to its read socket.
+    ///
+    /// # Errors
+    /// As [`Client::of_agent`].
+    pub(crate) fn to_look(machine: Option<&Path>) -> Outcome<Option<Self>> {
+        Self::connect(run_folder(machine).join(READ))
+    }
+
+    /// An answer of the read socket as it came.
+    ///
+    /// # Errors
+    /// Also where no agent runs, or its answer is no success.
+    pub(crate) fn text(machine: Option<&Path>, path: &str) -> Outcome<Vec<u8>> {
+        let away = || Failure::new(Code::NotNow, "the agent", "it does not run");
+        let (status, body) = Self::to_look(machine)?
+            .ok_or_else(away)?
+            .exchange("GET", path, "")?;
+        if status == 200 {
+            return Ok(body);
+        }
+        let cause = format!("status {status}");
+        Err(Failure::new(Code::NotNow, path, cause))
+    }
+
+    fn connect(socket: PathBuf) -> Outcome<Option<Self>> {
         let failed = |code, error: std::io::Error| {
             Failure::new(code, socket.display().to_string(), error.to_string())
         };
@@ -59,16 +86,25 @@ impl Client {
         self.ask("GET", path, "")
     }
 
-    fn ask<T: DeserializeOwned>(mut self, method: &str, path: &str, body: &str) -> Outcome<T> {
+    fn ask<T: DeserializeOwned>(self, method: &str, path: &str, body: &str) -> Outcome<T> {
+        let socket = self.socket.clone();
+        let broken = |cause| broken(&socket, cause);
+        let (status, body) = self.exchange(method, path, body)?;
+        if (200..300).contains(&status) {
+            return serde_json::from_slice(&body).map_err(|e| broken(e.to_string()));
+        }
+        let error = serde_json::from_slice::<ErrorAnswer>(&body);
+        Err(error.map_or_else(|e| broken(format!("status {status}: {e}")), |a| a.error))
+    }
+
+    /// One request, one answer: its status and body.
+    fn exchange(mut self, method: &str, path: &str, body: &str) -> Outcome<(u16, Vec<u8>)> {
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: twinroot\r\nConnection: close\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );
-        let broken = |cause: String| {
-            Failure::new(Code::FileIo, self.socket.display().to_string(), cause)
-                .with_remedy("look at the agent: `systemctl status twinroot-agent`")
-        };
+        let broken = |cause| broken(&self.socket, cause);
         let mut answer = Vec::new();
         self.stream
             .write_all(request.as_bytes())
@@ -79,12 +115,13 @@ impl Client {
             .map_err(|e| broken(e.to_string()))?;
         let (status, body) = parts(&answer)
             .ok_or_else(|| broken(String::from("the answer is no HTTP with a length")))?;
-        if (200..300).contains(&status) {
-            return serde_json::from_slice(body).map_err(|e| broken(e.to_string()));
-        }
-        let error = serde_json::from_slice::<ErrorAnswer>(body);
-        Err(error.map_or_else(|e| broken(format!("status {status}: {e}")), |a| a.error))
+        Ok((status, body.to_vec()))
     }
+}
+
+fn broken(socket: &Path, cause: String) -> Failure {
+    Failure::new(Code::FileIo, socket.display().to_string(), cause)
+        .with_remedy("look at the agent: `systemctl status twinroot-agent`")
 }
 
 /// Status and body of an answer with a `Content-Length`, which must be the whole rest.

@@ -13,7 +13,7 @@ use twinroot_ports::{Outcome, Ports, Store};
 use crate::observe::Watcher;
 
 /// Blob of the store that holds the node's secret for rollouts.
-const SEED: &str = "seed";
+pub(crate) const SEED: &str = "seed";
 
 /// A machine with its ports.
 #[derive(Debug)]

@@ -4,15 +4,18 @@
 //! it puts adapters (`host`) and loop (`agent`) together. Must never: decide anything about an
 //! update, write to a slot or an ESP by itself, or start another program.
 
+mod archive;
 mod args;
 mod client;
 mod commands;
 mod docs;
+mod journal;
 mod machine;
 mod observe;
 mod print;
 mod repo;
 mod screen;
+mod scrub;
 mod signals;
 
 use std::process::ExitCode;

@@ -44,6 +44,8 @@ fn every_command_explains_itself_with_an_example() {
         "resume",
         "history",
         "why",
+        "health",
+        "diagnose",
         "verify",
         "agent",
         "man",

@@ -25,6 +25,7 @@ pub mod envelope;
 pub mod error;
 pub mod facts;
 pub mod health;
+pub mod journal;
 pub mod layout;
 pub mod records;
 pub mod rollout;

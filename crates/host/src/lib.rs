@@ -18,6 +18,7 @@ pub mod fail;
 pub mod fetch;
 pub mod gate;
 pub mod health;
+pub mod journal;
 pub mod machine;
 pub mod peer;
 pub mod power;

@@ -48,6 +48,27 @@ fn a_check_says_what_is_there_and_staging_ends_with_the_status() {
 }
 
 #[test]
+fn a_look_that_finds_nothing_new_costs_two_requests() {
+    let mut daemon = Daemon::with(MANUAL);
+    daemon.start();
+    daemon.until("it has looked once by itself", |d| d.checks() == 1);
+    daemon.node.server.forget();
+    assert_eq!(daemon.post("/v1/check", "").status, 200);
+    let asked: Vec<_> = daemon
+        .node
+        .server
+        .log()
+        .into_iter()
+        .map(|s| s.path)
+        .collect();
+    assert_eq!(asked, ["/metadata/2.root.json", "/metadata/timestamp.json"]);
+    // What was kept is not believed: a policy that has changed is fetched.
+    daemon.node.publish("1.1", 3);
+    let check = daemon.post("/v1/check", "").json();
+    assert_eq!(check["available"]["version"], "1.1");
+}
+
+#[test]
 fn events_tell_of_phases_progress_and_notes() {
     let mut daemon = Daemon::with(MANUAL);
     daemon.node.publish("1.1", 3);

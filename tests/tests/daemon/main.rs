@@ -9,6 +9,8 @@ mod node;
 
 mod abuse;
 mod api;
+mod manager;
+mod observe;
 mod service;
 mod stories;
 mod support;

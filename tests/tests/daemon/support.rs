@@ -95,6 +95,11 @@ impl Daemon {
 
     /// Starts the agent.
     pub fn spawn(&mut self) {
+        self.spawn_by(Command::new(program("twinroot")));
+    }
+
+    /// Starts the agent by a command that becomes it.
+    pub fn spawn_by(&mut self, mut command: Command) {
         assert!(self.child.is_none(), "it runs already");
         self.set_clock();
         let log = std::fs::File::options()
@@ -102,7 +107,7 @@ impl Daemon {
             .append(true)
             .open(self.node.dir.path().join("agent.log"))
             .unwrap();
-        let child = Command::new(program("twinroot"))
+        let child = command
             .args(["-v", "--machine"])
             .arg(self.node.machine())
             .arg("agent")
@@ -182,7 +187,8 @@ impl Daemon {
 
     /// Codes of what it waits for.
     pub fn waits_for(&self) -> Vec<String> {
-        let Some(answer) = self.get("/v1/why") else {
+        // An agent that is starting has nothing to say yet.
+        let Some(answer) = self.get("/v1/why").filter(|answer| answer.status == 200) else {
             return Vec::new();
         };
         let reasons = answer.json()["reasons"].as_array().unwrap().clone();

@@ -57,6 +57,16 @@ pub(super) fn router(office: Office, control: bool) -> Router {
         .with_state(office)
 }
 
+/// The figures alone, for a collector on the loopback: what runs there need not be who may read the rest.
+pub(super) fn figures(office: Office) -> Router {
+    let look = |State(office): State<Office>| async move { looked(&office, Look::Metrics).await };
+    Router::new()
+        .route("/metrics", get(look))
+        .fallback(unknown)
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(office)
+}
+
 async fn elsewhere() -> Response {
     let cause = "the read socket only answers";
     bad(Failure::new(Code::NotPermitted, "the request", cause)

@@ -5,6 +5,7 @@
 //! One table, [`ROUTES`], says what there is; the router and the OpenAPI document are made from it.
 
 mod answer;
+mod figures;
 mod handlers;
 mod metrics;
 mod serve;
@@ -14,7 +15,8 @@ use std::sync::Arc;
 use twinroot_core::wire::{Action, HistoryLine};
 use twinroot_ports::Outcome;
 
-pub use metrics::metrics;
+pub use figures::Figures;
+pub use metrics::{METRICS, metrics};
 pub use serve::{Sockets, serve};
 
 use crate::daemon::Desk;

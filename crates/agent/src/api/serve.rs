@@ -8,6 +8,7 @@ use axum::Extension;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -18,15 +19,15 @@ use super::{Gatekeeper, Office, Peer};
 
 /// Connections of a socket that are served at once; more wait in the kernel's queue. A node has a
 /// collector, a bridge and a few people.
-const CONNECTIONS: usize = 32;
+pub(super) const CONNECTIONS: usize = 32;
 /// How long a request's head may take, and how long a connection may be idle.
 const HEAD: Duration = Duration::from_secs(5);
 /// How long a connection may live. A listener to events comes back.
-const LIFE: Duration = Duration::from_secs(3600);
+pub(super) const LIFE: Duration = Duration::from_secs(3600);
 /// How long answers in hand may take to be written once the program ends.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// Pause after the kernel refused to accept (no file descriptors): it does not get better by haste.
-const BREATH: Duration = Duration::from_millis(200);
+pub(super) const BREATH: Duration = Duration::from_millis(200);
 
 /// The sockets, already bound.
 #[derive(Debug)]
@@ -104,7 +105,7 @@ async fn accept(socket: UnixListener, office: Office, gate: Option<Arc<dyn Gatek
 }
 
 /// Waits until the desk closes, or is gone.
-async fn closed(closing: &mut watch::Receiver<bool>) {
+pub(super) async fn closed(closing: &mut watch::Receiver<bool>) {
     let _ = closing.wait_for(|closing| *closing).await;
 }
 
@@ -112,7 +113,7 @@ async fn connection(
     stream: UnixStream,
     routes: axum::Router,
     gate: Option<&dyn Gatekeeper>,
-    mut closing: watch::Receiver<bool>,
+    closing: watch::Receiver<bool>,
 ) {
     let routes = match gate.map(|gate| admitted(&stream, gate)) {
         None => routes,
@@ -122,6 +123,15 @@ async fn connection(
             refusing(failure)
         }
     };
+    talk(stream, routes, closing).await;
+}
+
+/// HTTP on one connection, until its peer or the program ends it.
+pub(super) async fn talk(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    routes: axum::Router,
+    mut closing: watch::Receiver<bool>,
+) {
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)

@@ -198,7 +198,7 @@ impl<'a> Daemon<'a> {
         if let Some(failure) = &failed {
             self.checks.1 += 1;
             self.failures = self.failures.saturating_add(1);
-            tracing::warn!(code = %failure.code, "{failure}");
+            tracing::warn!(what = "check-failed", code = %failure.code, "{failure}");
         } else {
             self.failures = 0;
         }

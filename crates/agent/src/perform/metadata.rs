@@ -20,6 +20,9 @@ use crate::agent::Agent;
 /// Folder of the trust metadata in the store.
 const FOLDER: &str = "trust";
 
+/// The rollout policy that was fetched last, beside the metadata.
+const ROLLOUT: &str = "rollout.toml";
+
 /// Manifests read in one check, newest first. A node that is further behind passes barriers one at
 /// a time and looks again after each.
 const MANIFESTS: usize = 16;
@@ -151,8 +154,19 @@ fn rollout_policy(
         return Ok(None);
     };
     let path = target.published_path(flow.trusted().root().consistent_snapshot);
-    let bytes = whole_target(agent.ports, &path, target.length)?;
-    let proven = prove_target(&target, bytes).map_err(|e| refused(&path, &e))?;
+    // It changes once in a while and is looked at every hour: what was fetched last is as good, where it
+    // is what is signed now.
+    let store = agent.ports.store;
+    let kept = store.read(&stored(ROLLOUT))?;
+    let proven = match kept.and_then(|bytes| prove_target(&target, bytes).ok()) {
+        Some(proven) => proven,
+        None => {
+            let bytes = whole_target(agent.ports, &path, target.length)?;
+            let proven = prove_target(&target, bytes.clone()).map_err(|e| refused(&path, &e))?;
+            store.write(&stored(ROLLOUT), &bytes)?;
+            proven
+        }
+    };
     let policy = RolloutPolicy::read(&proven)
         .map_err(|e| Failure::from_code(e.code(), path.clone(), e.to_string()))?;
     Ok(Some(policy))

@@ -63,17 +63,10 @@ pub(super) fn verify(target: &Target<'_>) -> Outcome<u8> {
 /// `twinroot history`.
 pub(super) fn history(target: &Target<'_>, export: bool) -> Outcome<()> {
     let node = Node::open(target.machine, Access::Look)?;
-    let lines = twinroot_agent::history::history(node.ports().store)?;
     if export {
-        let mut text = String::new();
-        for line in &lines {
-            let json = serde_json::to_string(line)
-                .map_err(|e| Failure::new(Code::Internal, "history", e.to_string()))?;
-            text.push_str(&json);
-            text.push('\n');
-        }
-        return target.screen.print(&text);
+        return target.screen.print(&history_lines(&node)?);
     }
+    let lines = twinroot_agent::history::history(node.ports().store)?;
     let history = History {
         schema: Schema,
         lines,
@@ -83,9 +76,28 @@ pub(super) fn history(target: &Target<'_>, export: bool) -> Outcome<()> {
         .answer(&history, |history| print::history(&history.lines))
 }
 
+/// The history with one JSON document a line, oldest first.
+pub(super) fn history_lines(node: &Node) -> Outcome<String> {
+    let mut text = String::new();
+    for line in twinroot_agent::history::history(node.ports().store)? {
+        let json = serde_json::to_string(&line)
+            .map_err(|e| Failure::new(Code::Internal, "history", e.to_string()))?;
+        text.push_str(&json);
+        text.push('\n');
+    }
+    Ok(text)
+}
+
 /// `twinroot config show`.
 pub(super) fn config(target: &Target<'_>, origin: bool) -> Outcome<()> {
     let node = Node::open(target.machine, Access::Look)?;
+    target
+        .screen
+        .answer(&settings_of(&node), |show| print::config(show, origin))
+}
+
+/// Every setting with the file that set it.
+pub(super) fn settings_of(node: &Node) -> ConfigShow {
     let origins = node.origins();
     let setting = |(key, value): (String, String)| Setting {
         origin: match origins.get(&key) {
@@ -95,11 +107,8 @@ pub(super) fn config(target: &Target<'_>, origin: bool) -> Outcome<()> {
         key,
         value,
     };
-    let show = ConfigShow {
+    ConfigShow {
         schema: Schema,
         settings: node.settings().listing().into_iter().map(setting).collect(),
-    };
-    target
-        .screen
-        .answer(&show, |show| print::config(show, origin))
+    }
 }

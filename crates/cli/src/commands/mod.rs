@@ -2,23 +2,32 @@
 
 mod act;
 mod agent;
+mod diagnose;
+mod health;
 mod look;
 mod service;
 
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 use twinroot_core::wire::{ActBody, Action};
+use twinroot_host::journal::Journal;
 use twinroot_ports::Outcome;
 
 use crate::args::{Choice, Cli, ConfigVerb, Verb};
+use crate::journal::ToJournal;
 use crate::screen::Screen;
 use crate::{docs, repo};
 
 /// Carries out what was asked for; the answer is the exit code.
 pub(crate) fn run(cli: &Cli, screen: &Screen) -> Outcome<u8> {
-    start_logging(screen);
+    start_logging(screen, matches!(cli.verb, Verb::Agent { once: false }));
     let machine = cli.global.machine.as_deref();
     let node = look::Target { machine, screen };
     let done = match &cli.verb {
         Verb::Verify => return look::verify(&node),
+        Verb::Health { wait } => return health::run(&node, *wait),
+        Verb::Diagnose { out } => diagnose::run(&node, out.as_deref()),
         Verb::Status => look::status(&node),
         Verb::Why => look::why(&node),
         Verb::History { export } => look::history(&node, *export),
@@ -86,19 +95,32 @@ fn chosen(choice: &Choice) -> ActBody {
     }
 }
 
-/// Events of the libraries go to standard error as far as `-v` asks for them.
-fn start_logging(screen: &Screen) {
+/// Events go to standard error as far as `-v` asks for them; those of the service go to the journal with
+/// their fields, where it is there.
+fn start_logging(screen: &Screen, service: bool) {
     let level = match (screen.quiet, screen.verbose) {
-        (true, _) => tracing::Level::ERROR,
-        (false, 0) => tracing::Level::WARN,
-        (false, 1) => tracing::Level::INFO,
-        (false, 2) => tracing::Level::DEBUG,
-        (false, _) => tracing::Level::TRACE,
+        (true, _) => LevelFilter::ERROR,
+        // Nobody watches a service; what it did must be found later.
+        (false, 0) if service => LevelFilter::INFO,
+        (false, 0) => LevelFilter::WARN,
+        (false, 1) => LevelFilter::INFO,
+        (false, 2) => LevelFilter::DEBUG,
+        (false, _) => LevelFilter::TRACE,
     };
-    tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(std::io::stderr)
-        .with_ansi(screen.terminal)
-        .without_time()
+    let journal = if service {
+        Journal::of_service().map(ToJournal)
+    } else {
+        None
+    };
+    let plain = journal.is_none().then(|| {
+        tracing_subscriber::fmt::layer()
+            .with_writer(std::io::stderr)
+            .with_ansi(screen.terminal)
+            .without_time()
+    });
+    tracing_subscriber::registry()
+        .with(level)
+        .with(journal)
+        .with(plain)
         .init();
 }

@@ -1,8 +1,9 @@
 //! `twinroot agent` as a service: the loop in this thread, its sockets in another, and the service
 //! manager told how it goes.
 
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -10,9 +11,9 @@ use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
-use twinroot_agent::api::{self, Archive, Gatekeeper, Office, Peer, Sockets};
+use twinroot_agent::api::{self, Archive, Figures, Gatekeeper, Office, Peer, Sockets};
 use twinroot_agent::daemon::{Daemon, Desk, End, Service};
-use twinroot_agent::{Observer, Progress};
+use twinroot_agent::{Observer, Progress, Quiet};
 use twinroot_core::error::{Code, Failure};
 use twinroot_core::update::{HealthPurpose, HealthVerdict, Note, Phase};
 use twinroot_core::wire::HistoryLine;
@@ -36,9 +37,15 @@ pub(super) fn run(target: &Target<'_>) -> Outcome<()> {
     let beating = Beating(&desk);
     // The lock first: only its holder may take the place of leftover sockets.
     let mut node = Node::open(target.machine, Access::Act)?;
-    let api = serve(target.machine, &node, &desk)?;
+    let office = Office {
+        desk: desk.clone(),
+        archive: Arc::new(Kept(target.machine.map(Path::to_owned))),
+    };
+    let (gate, api) = serve(target.machine, &node, &office)?;
+    let mut port = Port::default();
     systemd.tell(&[NotifyState::Ready, NotifyState::Status("starting")]);
     loop {
+        port.follow(node.settings().metrics.listen, &office);
         let agent = node.agent(Access::Act, &beating)?;
         let daemon = Daemon::new(agent, node.settings(), &desk, &systemd, &random)?;
         match daemon.run()? {
@@ -46,15 +53,18 @@ pub(super) fn run(target: &Target<'_>) -> Outcome<()> {
             End::Reload => {}
         }
         // What is wrong is found before the configuration that works is let go.
-        match Node::open(target.machine, Access::Look) {
-            Ok(_) => {
+        let judged = Node::open(target.machine, Access::Look)
+            .and_then(|node| node.agent(Access::Look, &Quiet).map(drop));
+        match judged {
+            Ok(()) => {
                 drop(node);
                 node = Node::open(target.machine, Access::Act)?;
-                target.screen.say("the configuration was read again");
+                gate.follow(&node);
+                tracing::info!(what = "reloaded", "the configuration was read again");
             }
-            Err(failure) => target
-                .screen
-                .say(&format!("the configuration stays as it was: {failure}")),
+            Err(failure) => {
+                tracing::warn!(what = "refused-configuration", code = %failure.code, "the configuration stays as it was: {failure}");
+            }
         }
     }
     // Whoever asked for the restart still gets the answer.
@@ -96,31 +106,45 @@ fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Outcome<JoinHandl
 
 /// Serves the sockets in a thread of their own. Without them the node would still update, but nobody
 /// could ask why not: a thread that ends takes the program with it.
-fn serve(machine: Option<&Path>, node: &Node, desk: &Arc<Desk>) -> Outcome<JoinHandle<()>> {
+fn serve(
+    machine: Option<&Path>,
+    node: &Node,
+    office: &Office,
+) -> Outcome<(Arc<Gate>, JoinHandle<()>)> {
     let pair = match sockets::inherited()? {
         Some(pair) => pair,
         None => sockets::bind(&run_folder(machine))?,
     };
-    let gate = Gate(Rules {
+    let gate = Arc::new(Gate(Mutex::new(Rules {
         group: pair.control_group(),
         other_user_namespaces: node.settings().api.other_user_namespaces,
-    });
-    let office = Office {
-        desk: desk.clone(),
-        archive: Arc::new(Kept(machine.map(Path::to_owned))),
-    };
+    })));
     let Pair { read, control } = pair;
-    let (desk, sockets) = (desk.clone(), Sockets { read, control });
-    thread("api", move || {
-        if let Err(failure) = api::serve(sockets, office, Arc::new(gate)) {
+    let (keeper, office) = (gate.clone(), office.clone());
+    let thread = thread("api", move || {
+        let desk = office.desk.clone();
+        if let Err(failure) = api::serve(Sockets { read, control }, office, keeper) {
             tracing::error!(code = %failure.code, "{failure}");
             desk.stop(Duration::ZERO);
         }
-    })
+    })?;
+    Ok((gate, thread))
 }
 
 /// Who may act on the control socket.
-struct Gate(Rules);
+struct Gate(Mutex<Rules>);
+
+impl Gate {
+    /// Nothing is ever left half changed in here, so a lock that a panicking thread held may be taken.
+    fn rules(&self) -> MutexGuard<'_, Rules> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Goes by a new configuration; connections that were admitted stay so.
+    fn follow(&self, node: &Node) {
+        self.rules().other_user_namespaces = node.settings().api.other_user_namespaces;
+    }
+}
 
 impl Gatekeeper for Gate {
     fn admit(&self, peer: &Peer) -> Outcome<String> {
@@ -129,7 +153,30 @@ impl Gatekeeper for Gate {
             uid: peer.uid,
             gid: peer.gid,
         };
-        peer::admit(self.0, named)
+        let rules = *self.rules();
+        peer::admit(rules, named)
+    }
+}
+
+/// The loopback port of the figures, where the configuration names one.
+#[derive(Default)]
+struct Port(Option<(SocketAddr, Figures)>);
+
+impl Port {
+    /// Opens, moves or closes it. A port that is taken is told and costs nothing but the figures there: a
+    /// node must not stop updating over it.
+    fn follow(&mut self, wanted: Option<SocketAddr>, office: &Office) {
+        if self.0.as_ref().map(|(at, _)| *at) == wanted {
+            return;
+        }
+        self.0 = None;
+        let Some(address) = wanted else { return };
+        let bound = TcpListener::bind(address)
+            .map_err(|e| Failure::new(Code::ConfigValue, "metrics.listen", e.to_string()));
+        match bound.and_then(|listener| Figures::serve(listener, office.clone())) {
+            Ok(figures) => self.0 = Some((address, figures)),
+            Err(failure) => tracing::warn!(code = %failure.code, "{failure}"),
+        }
     }
 }
 

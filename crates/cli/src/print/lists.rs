@@ -1,8 +1,9 @@
-//! `why`, `verify`, `history`, `config show`.
+//! `why`, `health`, `verify`, `history`, `config show`.
 
 use twinroot_agent::history::HistoryLine;
+use twinroot_core::health::Outcome;
 use twinroot_core::text::size;
-use twinroot_core::wire::{ConfigShow, VerifyReport, Why};
+use twinroot_core::wire::{ConfigShow, HealthStatus, Status, VerifyReport, Why};
 
 use super::release;
 
@@ -14,6 +15,21 @@ pub(crate) fn why(why: &Why) -> String {
     let line =
         |reason: &twinroot_core::wire::Reason| format!("{}; {}\n", reason.sentence, reason.remedy);
     why.reasons.iter().map(line).collect()
+}
+
+/// `twinroot health`.
+pub(crate) fn health(health: &HealthStatus, status: &Status) -> String {
+    let mut text = format!("{}\n", status.sentence);
+    for result in &health.results {
+        let word = match result.outcome {
+            Outcome::Passed => "passed",
+            Outcome::Failed | Outcome::FailedForGood => "FAILED",
+            Outcome::Unreachable => "UNREACHABLE",
+            Outcome::NotRun => "NOT RUN",
+        };
+        text.push_str(&format!("{word:<12} {}: {}\n", result.check, result.detail));
+    }
+    text
 }
 
 /// `twinroot verify`.
