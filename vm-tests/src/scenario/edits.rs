@@ -34,10 +34,12 @@ pub(super) fn play(lab: &mut Lab) -> Result<()> {
     // Brought by the release: a user, and a unit that runs as this user.
     node.sh("getent passwd twinroot-test && systemctl is-active twinroot-test-added.service")?;
 
-    // The agent holds the lock as long as it runs.
-    node.sh("systemctl stop twinroot-agent.service\n\
+    // The agent holds the lock as long as it runs, and its sockets would start it again.
+    node.sh(
+        "systemctl stop twinroot-agent.service twinroot-read.socket twinroot-control.socket\n\
              twinroot rollback --reason 'a scenario goes back' --no-reboot\n\
-             systemctl --no-block reboot")?;
+             systemctl --no-block reboot",
+    )?;
     node.wait_boot()?;
     node.wait_status("1.0 at rest", |status| {
         status["booted"]["release"]["version"] == "1.0" && status["phase"] == "idle"
