@@ -11,6 +11,10 @@ use super::usage::{self, Usage};
 use crate::programs::Programs;
 use crate::run;
 
+/// What fits on a machine's ESP: 1 GiB, the default of real hosts (DESIGN section 8), so that two real boot
+/// files find room.
+const ESP: u64 = 1 << 30;
+
 /// A machine in a folder of files.
 #[derive(Debug)]
 pub struct Node {
@@ -30,6 +34,7 @@ impl Node {
         let mut new = programs.lab();
         new.args(["machine", "new"]).arg(folder);
         new.args(["--salt", SALT, "--version", &first.version]);
+        new.args(["--esp", &ESP.to_string()]);
         new.args([
             "--metadata-url",
             &server.metadata,
