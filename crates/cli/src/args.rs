@@ -180,9 +180,16 @@ what looks like a secret in messages of others.",
         long_about = "Checks signatures again from the image's trust anchor, hashes the data of \
 each slot past the cache, compares every block of its hash tree, and reads the boot image's digest \
 and root hash. Ends with exit code 5 where a slot is not what was signed.",
-        after_help = "Examples:\n  twinroot verify\n  twinroot verify --json | jq .all-good"
+        after_help = "Examples:\n  twinroot verify\n  twinroot verify --json | jq .all-good\n  twinroot verify --drift   # what this host has changed in /etc"
     )]
-    Verify,
+    Verify {
+        /// List what this host has changed in `/etc` instead
+        #[arg(long)]
+        drift: bool,
+    },
+    /// Note on the ESP that this start has come as far as its units (`twinroot-userspace.service` does)
+    #[command(hide = true)]
+    MarkUserspace,
     /// A TUF client for any repository
     #[command(subcommand)]
     Repo(Repo),

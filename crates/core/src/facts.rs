@@ -157,6 +157,15 @@ impl Remains {
     }
 }
 
+/// Which bootloader it is.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct LoaderIdentity {
+    /// Name and version, by its own word; empty where it gives none.
+    pub name: String,
+    /// Revocation level: component and generation, as `systemd-boot,1`; empty where its file has none.
+    pub sbat: Vec<String>,
+}
+
 /// What the bootloader says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoaderObserved {
@@ -178,6 +187,9 @@ pub struct LoaderObserved {
     pub starts_without_health: u32,
     /// Root hash of a committed slot that the initramfs left because it went bad.
     pub abandoned: Option<Digest>,
+    /// Which one it is.
+    #[serde(default)]
+    pub identity: LoaderIdentity,
     /// What starts of other roots that died have left.
     #[serde(default)]
     pub remains: Vec<Remains>,

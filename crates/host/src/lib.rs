@@ -13,6 +13,7 @@
 
 pub mod clock;
 pub mod disk;
+pub mod drift;
 pub mod esp;
 pub mod fail;
 pub mod fetch;

@@ -7,6 +7,7 @@ use nix::mount::MsFlags;
 use twinroot_core::bootfmt::attempt::{Next, Start, decide as decide_attempt};
 use twinroot_core::bootfmt::dm::{Target, verity_uuid};
 use twinroot_core::bootfmt::stage::{Stage, boot_id};
+use twinroot_core::bootfmt::start::{DEGRADED, STATE_LOST};
 use twinroot_core::bootfmt::variables;
 use twinroot_core::layout::{Architecture, Holds, Layout, SlotsOnDisk, Tree, locate};
 use twinroot_core::slot::SlotName;
@@ -56,6 +57,13 @@ impl Progress {
         }
     }
 
+    /// Whether the last start of this root came as far as its agent; yes where nobody knows.
+    fn came_up_before(&self) -> bool {
+        let stages = self.esp.as_ref().map(Esp::stages).unwrap_or_default();
+        let last = stages.of(&self.root).map(|mark| mark.stage);
+        last.is_none_or(|stage| stage >= Stage::Agent)
+    }
+
     fn failed(&self, cause: &str) {
         if let Some(esp) = &self.esp {
             esp.mark(|record| record.failed(&self.root, self.boot, self.stage, cause));
@@ -94,11 +102,13 @@ fn steps(progress: &mut Progress) -> Outcome<Infallible> {
     let disk = boot_disk()?;
     let found = locate(&disk.table, &layout())?;
     progress.esp = Esp::open(&disk::device(&disk, &found.esp)?);
+    // Read before this start is marked in its place.
+    let came_up = progress.came_up_before();
     progress.reached(Stage::Disk);
     log::info(&format!("booted from the disk {}", disk.name));
 
     let slots = slots(&disk, &found)?;
-    let slot = choose(&slots, progress)?;
+    let slot = choose(&slots, progress, came_up)?;
     let claim = slot.claim.as_ref().ok_or_else(|| {
         Trouble::failed("start", format!("slot {}", slot.name), "it claims no root")
     })?;
@@ -110,7 +120,12 @@ fn steps(progress: &mut Progress) -> Outcome<Infallible> {
     mounts::file_system(&root.node, "erofs", SYSROOT, flags, "")?;
     progress.reached(Stage::Root);
 
-    state::bring_up(&disk, &found)?;
+    if let Err(trouble) = state::bring_up(&disk, &found) {
+        let other = slots
+            .iter()
+            .any(|one| one.name != slot.name && one.claim.is_some());
+        without_state(progress, other, &trouble)?;
+    }
     progress.reached(Stage::State);
 
     progress.reached(Stage::SwitchRoot);
@@ -177,7 +192,7 @@ fn slots(disk: &Disk, found: &SlotsOnDisk) -> Outcome<Vec<Slot>> {
 }
 
 /// The slot to start, after the attempt record was asked and kept.
-fn choose<'a>(slots: &'a [Slot], progress: &Progress) -> Outcome<&'a Slot> {
+fn choose<'a>(slots: &'a [Slot], progress: &Progress, came_up: bool) -> Outcome<&'a Slot> {
     let holder = |root: &Digest| slots.iter().find(|slot| slot.holds(root));
     let record = progress.esp.as_ref().map(Esp::attempts).unwrap_or_default();
     let start = Start {
@@ -188,6 +203,7 @@ fn choose<'a>(slots: &'a [Slot], progress: &Progress) -> Outcome<&'a Slot> {
             .allowed
             .as_ref()
             .is_some_and(|allowed| holder(&allowed.root).is_some()),
+        came_up,
     };
     let (next, changed) = decide_attempt(&record, &start);
     if let (Some(esp), Some(changed)) = (&progress.esp, changed) {
@@ -216,14 +232,40 @@ fn choose<'a>(slots: &'a [Slot], progress: &Progress) -> Outcome<&'a Slot> {
     })
 }
 
+/// Goes on with an empty state in memory, or ends the start where the loader has somewhere better to go. The
+/// state partition is one for both slots: what a person has to mend there must not keep either from coming up.
+fn without_state(progress: &Progress, other: bool, trouble: &Trouble) -> Outcome<()> {
+    let counted = efi::get(variables::COUNT_PATH)?.is_some();
+    if !decide::may_start_without_state(counted, other) {
+        return Err(trouble.clone());
+    }
+    let cause = trouble.to_string();
+    log::critical(&format!(
+        "there is no state, this start goes on without: {cause}"
+    ));
+    progress.failed(&cause);
+    state::in_memory()?;
+    leave(STATE_LOST, &cause);
+    // Nothing that restarts would help.
+    leave(DEGRADED, &cause);
+    Ok(())
+}
+
 /// Says that nowhere is better than here. `twinroot-deadline.service` then lets the system be: one
 /// that is up can report itself and be repaired.
 fn degraded() {
-    log::warning("this root has failed several times, and there is no other to go to: it stays");
+    let cause = "this root has failed several times, and there is no other to go to: it stays";
+    log::warning(cause);
+    leave(DEGRADED, cause);
+}
+
+/// Leaves word for the system that is started.
+fn leave(path: &str, text: &str) {
     let left = std::fs::create_dir_all("/run/twinroot")
-        .and_then(|()| std::fs::File::create("/run/twinroot/degraded"));
+        .and_then(|()| std::fs::File::create(path))
+        .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()));
     if let Err(error) = left {
-        log::warning(&format!("cannot leave /run/twinroot/degraded: {error}"));
+        log::warning(&format!("cannot leave {path}: {error}"));
     }
 }
 

@@ -55,6 +55,12 @@ pub(crate) fn only_one(mut found: Vec<Disk>, uuid: Guid) -> Outcome<Disk> {
     }
 }
 
+/// Whether a start goes on where the state partition cannot be mounted. On trial with another system on the
+/// disk it does not: the release may be what cannot mount it, and the loader goes back by itself.
+pub(crate) const fn may_start_without_state(counted: bool, other_slot_holds_a_root: bool) -> bool {
+    !(counted && other_slot_holds_a_root)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,6 +92,15 @@ mod tests {
         );
         assert_eq!(only_one(vec![disk("vda")], uuid).unwrap().name, "vda");
         assert!(matches!(only_one(vec![], uuid), Err(Trouble::Failed(_))));
+    }
+
+    /// Promise 3: a bad state partition must not keep both slots from coming up.
+    #[test]
+    fn lost_state_ends_a_trial_only_where_there_is_something_to_go_back_to() {
+        assert!(!may_start_without_state(true, true), "a trial goes back");
+        assert!(may_start_without_state(true, false), "a first start");
+        assert!(may_start_without_state(false, true), "a committed system");
+        assert!(may_start_without_state(false, false));
     }
 
     #[test]

@@ -83,6 +83,12 @@ impl Esp {
         });
     }
 
+    /// How far earlier starts came.
+    pub(crate) fn stages(&self) -> StageRecord {
+        let read = |file: &RefCell<TwinFile>| StageRecord::read(&file.borrow().bytes);
+        self.stage.as_ref().map(read).unwrap_or_default()
+    }
+
     /// Changes the stage mark, durably.
     pub(crate) fn mark(&self, change: impl FnOnce(StageRecord) -> StageRecord) {
         self.overwrite(self.stage.as_ref(), stage::PATH, |file| {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use nix::mount::MsFlags;
 use twinroot_core::bootfmt::dm::Target;
+use twinroot_core::bootfmt::start::{ETC_UPPER, ETC_WORK};
 use twinroot_core::layout::SlotsOnDisk;
 
 use crate::boot::SYSROOT;
@@ -15,10 +16,6 @@ use crate::{dm, grow, log, mounts};
 /// The one name under which state is opened, so that encryption can come under it later without a
 /// new layout.
 const MAPPING: &str = "twinroot-state";
-/// Below `/var`: what the node has changed in `/etc`.
-const UPPER: &str = "lib/etc/upper";
-/// Below `/var`: the overlay's own scratch folder, on the same file system as the upper layer.
-const WORK: &str = "lib/etc/work";
 
 /// Mounts both below the new root.
 pub(crate) fn bring_up(disk: &Disk, found: &SlotsOnDisk) -> Outcome<()> {
@@ -29,6 +26,14 @@ pub(crate) fn bring_up(disk: &Disk, found: &SlotsOnDisk) -> Outcome<()> {
     let var = format!("{SYSROOT}/var");
     mounts::file_system(&state.node, "ext4", &var, MsFlags::MS_NODEV, "")?;
     grow::file_system(Path::new(&state.node), &var, device.sectors);
+    overlay(Path::new(&var))
+}
+
+/// The same with an empty state in memory: nothing that is written there outlives this start.
+pub(crate) fn in_memory() -> Outcome<()> {
+    let var = format!("{SYSROOT}/var");
+    // Half of the memory is the kernel's own bound for such a file system.
+    mounts::file_system("tmpfs", "tmpfs", &var, MsFlags::MS_NODEV, "mode=0755")?;
     overlay(Path::new(&var))
 }
 
@@ -46,7 +51,7 @@ fn grown(disk: &Disk, found: &SlotsOnDisk) -> Outcome<Device> {
 }
 
 fn overlay(var: &Path) -> Outcome<()> {
-    let (upper, work) = (var.join(UPPER), var.join(WORK));
+    let (upper, work) = (var.join(ETC_UPPER), var.join(ETC_WORK));
     for folder in [&upper, &work] {
         create_dir_all(folder).map_err(Trouble::on("make", folder))?;
     }

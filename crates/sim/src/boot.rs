@@ -223,6 +223,8 @@ impl Machine {
                 .allowed
                 .as_ref()
                 .is_some_and(|a| holder(a.root).is_some()),
+            // The model's systems fail in their workload, or are not whole at all.
+            came_up: true,
         };
         let (next, changed) = decide(&record, &start);
         (next, changed, slot)

@@ -89,6 +89,14 @@ pub(super) fn warnings(agent: &Agent<'_>) -> Vec<String> {
              `twinroot repair` writes it again"
         ));
     }
+    // The initramfs counts each start of a committed system, and the agent ends the count at health.
+    if loader.starts_without_health > 0 && !agent.state().healthy {
+        warnings.push(format!(
+            "degraded: since {} starts of this committed system its health was not seen; `twinroot why` and \
+             the checks in health.d say what is missing",
+            loader.starts_without_health
+        ));
+    }
     if loader.counting == twinroot_core::facts::Counting::Broken {
         warnings.push(String::from(
             "the bootloader does not count tries; trials are started one-shot",

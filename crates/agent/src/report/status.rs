@@ -8,7 +8,7 @@ use twinroot_core::update::recover::under_way;
 use twinroot_core::update::state::{Purpose, Resume};
 use twinroot_core::update::{Phase, PhaseName, SavedRelease};
 use twinroot_core::wire::{
-    Denied, FallbackStatus, Node, Reason, ReleaseRef, Schema, SlotStatus, Status,
+    Denied, FallbackStatus, LoaderStatus, Node, Reason, ReleaseRef, Schema, SlotStatus, Status,
 };
 use twinroot_ports::Outcome;
 use twinroot_trust::digest::Digest;
@@ -51,6 +51,7 @@ pub fn status(agent: &Agent<'_>, settings: &Settings) -> Outcome<Status> {
         last_failure: last_failure.filter(|_| !under_way_since(&state.phase)),
         verified_fresh: look.and_then(|look| look.fresh),
         warnings: check::warnings(agent),
+        loader: loader(facts),
     })
 }
 
@@ -71,6 +72,14 @@ fn node(settings: &Settings) -> Node {
         channel: settings.update.channel.to_string(),
         strategy: settings.update.strategy.as_str().to_owned(),
     }
+}
+
+fn loader(facts: &Facts) -> Option<LoaderStatus> {
+    let identity = &facts.loader().identity;
+    (!identity.name.is_empty()).then(|| LoaderStatus {
+        name: identity.name.clone(),
+        revocation: identity.sbat.clone(),
+    })
 }
 
 /// What a slot holds, by its own claim; `verify` proves it.

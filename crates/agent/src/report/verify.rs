@@ -60,21 +60,30 @@ fn slot(agent: &Agent<'_>, name: SlotName, root: Digest) -> SlotProof {
 fn prove(agent: &Agent<'_>, name: SlotName, root: Digest, proof: &mut SlotProof) -> Outcome<()> {
     let release = expected(agent, name, root, proof)?;
     proof.expected = Some(names(&release));
-    let computed = data(agent, name, &release)?;
-    proof.computed = Some(computed);
-    if computed != release.root_hash() {
-        return Err(Failure::new(
-            Code::RootHashMismatch,
-            format!("slot {name}"),
-            format!(
-                "its data hashes to {computed}, signed is {}",
-                release.root_hash()
-            ),
-        )
-        .with_remedy("write it again with `twinroot repair`"));
+    if let Err(failure) = tree(agent, name, &release) {
+        // What it holds instead, for whoever has to find out why.
+        let computed = data(agent, name, &release)?;
+        proof.computed = Some(computed);
+        return Err(match computed == release.root_hash() {
+            true => failure,
+            false => other_data(name, &computed, &release),
+        });
     }
-    tree(agent, name, &release)?;
+    // Computed from the data just now, or `tree` had failed.
+    proof.computed = Some(release.root_hash());
     boot_image(agent, &release)
+}
+
+fn other_data(name: SlotName, computed: &Digest, release: &Candidate) -> Failure {
+    Failure::new(
+        Code::RootHashMismatch,
+        format!("slot {name}"),
+        format!(
+            "its data hashes to {computed}, signed is {}",
+            release.root_hash()
+        ),
+    )
+    .with_remedy("write it again with `twinroot repair`")
 }
 
 /// The release that the slot says it holds, from its signed bytes.
@@ -111,7 +120,8 @@ fn data(agent: &Agent<'_>, name: SlotName, release: &Candidate) -> Outcome<Diges
     Ok(Digest::from_bytes(root))
 }
 
-/// The stored hash tree is the data's, block for block: it is what the kernel reads.
+/// The data leads to the signed root hash, and the stored hash tree is the data's, block for block: it is what
+/// the kernel reads.
 fn tree(agent: &Agent<'_>, name: SlotName, release: &Candidate) -> Outcome<()> {
     let subject = format!("slot {name} (tree)");
     let goal = finish::Goal {

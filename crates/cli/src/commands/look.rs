@@ -5,7 +5,7 @@ use std::path::Path;
 use twinroot_agent::{Quiet, report};
 use twinroot_core::config::Origin;
 use twinroot_core::error::{Code, Failure};
-use twinroot_core::wire::{ConfigShow, History, Schema, Setting};
+use twinroot_core::wire::{ConfigShow, DriftReport, History, Schema, Setting};
 use twinroot_ports::Outcome;
 
 use crate::machine::{Access, Node};
@@ -58,6 +58,23 @@ pub(super) fn verify(target: &Target<'_>) -> Outcome<u8> {
         target.screen.failure(&failure);
     }
     Ok(failure.exit_code())
+}
+
+/// `twinroot verify --drift`.
+pub(super) fn drift(target: &Target<'_>) -> Outcome<()> {
+    if let Some(machine) = target.machine {
+        let cause = "a machine in files has no /etc that a person could change";
+        return Err(Failure::new(
+            Code::BadRequest,
+            machine.display().to_string(),
+            cause,
+        ));
+    }
+    let report = DriftReport {
+        schema: Schema,
+        differences: twinroot_host::drift::of_etc()?,
+    };
+    target.screen.answer(&report, print::drift)
 }
 
 /// `twinroot history`.

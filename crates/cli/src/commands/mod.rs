@@ -25,7 +25,8 @@ pub(crate) fn run(cli: &Cli, screen: &Screen) -> Outcome<u8> {
     let machine = cli.global.machine.as_deref();
     let node = look::Target { machine, screen };
     let done = match &cli.verb {
-        Verb::Verify => return look::verify(&node),
+        Verb::Verify { drift: false } => return look::verify(&node),
+        Verb::Verify { drift: true } => look::drift(&node),
         Verb::Health { wait } => return health::run(&node, *wait),
         Verb::Diagnose { out } => diagnose::run(&node, out.as_deref()),
         Verb::Status => look::status(&node),
@@ -80,6 +81,7 @@ pub(crate) fn run(cli: &Cli, screen: &Screen) -> Outcome<u8> {
         Verb::Pause => act::act(&node, Action::Pause, ActBody::default()),
         Verb::Resume => act::act(&node, Action::Resume, ActBody::default()),
         Verb::Agent { once } => agent::run(&node, *once),
+        Verb::MarkUserspace => twinroot_host::machine::LinuxMachine::mark_userspace(),
         Verb::Repo(verb) => repo::run(verb, screen),
         Verb::Man { dir } => docs::man(dir, screen),
         Verb::Completions { shell } => docs::completions(*shell, screen),

@@ -3,7 +3,7 @@
 use twinroot_agent::history::HistoryLine;
 use twinroot_core::health::Outcome;
 use twinroot_core::text::size;
-use twinroot_core::wire::{ConfigShow, HealthStatus, Status, VerifyReport, Why};
+use twinroot_core::wire::{ConfigShow, DriftReport, HealthStatus, Status, VerifyReport, Why};
 
 use super::release;
 
@@ -48,6 +48,21 @@ pub(crate) fn verify(report: &VerifyReport) -> String {
         text.push_str(&format!("        {}\n", slot.detail));
     }
     text
+}
+
+/// `twinroot verify --drift`.
+pub(crate) fn drift(report: &DriftReport) -> String {
+    if report.differences.is_empty() {
+        return String::from("/etc is as the image has it\n");
+    }
+    let line = |one: &twinroot_core::wire::Difference| {
+        let detail = match one.detail.as_str() {
+            "" => String::new(),
+            detail => format!("  ({detail})"),
+        };
+        format!("{:<8} {}{detail}\n", one.change.as_str(), one.path)
+    };
+    report.differences.iter().map(line).collect()
 }
 
 /// `twinroot history`.

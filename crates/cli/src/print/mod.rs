@@ -4,7 +4,7 @@ mod lists;
 mod plan;
 mod status;
 
-pub(crate) use lists::{config, health, history, verify, why};
+pub(crate) use lists::{config, drift, health, history, verify, why};
 pub(crate) use plan::{check, plan};
 pub(crate) use status::{done, status};
 

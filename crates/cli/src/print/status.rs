@@ -23,6 +23,13 @@ pub(crate) fn status(status: &Status) -> String {
     row(&mut text, "booted", slot(&status.booted));
     row(&mut text, "other", slot(&status.other));
     row(&mut text, "fallback", fallback(status.fallback));
+    if let Some(loader) = &status.loader {
+        let level = match loader.revocation.as_slice() {
+            [] => String::from("no revocation level"),
+            levels => format!("revocation level {}", levels.join(" ")),
+        };
+        row(&mut text, "loader", format!("{}, {level}", loader.name));
+    }
     if let Some(target) = &status.target {
         row(&mut text, "target", release(target));
     }

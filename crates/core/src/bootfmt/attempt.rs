@@ -248,6 +248,9 @@ pub struct Start<'a> {
     pub counted: bool,
     /// A slot of that disk holds the root that may be started instead.
     pub allowed_on_disk: bool,
+    /// The last start of this root came as far as its agent, or nobody knows: what fails is the workload,
+    /// and a system that is up can report itself.
+    pub came_up: bool,
 }
 
 /// What the initramfs does.
@@ -300,7 +303,21 @@ pub fn decide(record: &AttemptRecord, start: &Start<'_>) -> (Next, Option<Attemp
     if record.starts_of(start.root) < STARTS_ALLOWED {
         return (Next::Start, Some(record.clone().counted(start.root)));
     }
-    elsewhere.map_or((Next::StartDegraded, None), leave)
+    match elsewhere {
+        Some(allowed) => leave(allowed),
+        None if start.came_up => (Next::StartDegraded, None),
+        None => give_up(record, start.root),
+    }
+}
+
+/// The root cannot be read as far as its agent, and there is no other: to start it again and again would end
+/// the same way, unseen. One start is taken back, so that whoever switches the machine on again gets one.
+fn give_up(record: &AttemptRecord, root: &Digest) -> (Next, Option<AttemptRecord>) {
+    let reason = alloc::format!(
+        "the root {root} was started {} times without coming up, and no other slot is known to be good",
+        record.starts_of(root)
+    );
+    (Next::Halt { reason }, Some(record.clone().take_back(root)))
 }
 
 fn halt(root: &Digest) -> (Next, Option<AttemptRecord>) {

@@ -9,5 +9,6 @@ pub mod loader;
 pub mod pe;
 pub mod signature_lists;
 pub mod stage;
+pub mod start;
 pub mod twin;
 pub mod variables;

@@ -54,7 +54,9 @@ pub enum Stage {
     State = 6,
     /// Control went to the system's own service manager.
     SwitchRoot = 7,
-    /// The agent runs. (8 is left for a stage of the system's own start.)
+    /// The service manager has mounted what is local and starts units.
+    Userspace = 8,
+    /// The agent runs.
     Agent = 9,
     /// Health was seen.
     Healthy = 10,
@@ -62,7 +64,7 @@ pub enum Stage {
 
 impl Stage {
     /// Every stage, in order.
-    pub const ALL: [Stage; 9] = [
+    pub const ALL: [Stage; 10] = [
         Stage::Kernel,
         Stage::Modules,
         Stage::Disk,
@@ -70,6 +72,7 @@ impl Stage {
         Stage::Root,
         Stage::State,
         Stage::SwitchRoot,
+        Stage::Userspace,
         Stage::Agent,
         Stage::Healthy,
     ];
@@ -85,6 +88,7 @@ impl Stage {
             Stage::Root => "root",
             Stage::State => "state",
             Stage::SwitchRoot => "switch-root",
+            Stage::Userspace => "userspace",
             Stage::Agent => "agent",
             Stage::Healthy => "healthy",
         }

@@ -101,6 +101,8 @@ codes! {
     ToolFailed = "tool-failed", Environment, Operator, "look at what it said; run it by hand with the same arguments";
     /// A record with no readable copy.
     StateDamaged = "state-damaged", Environment, Operator, "nothing to do for the update itself, it recovers from the disk; find out what damaged the record";
+    /// The state partition could not be mounted; the host runs with an empty one in memory.
+    StateLost = "state-lost", Environment, Operator, "mend its file system (`e2fsck /dev/mapper/twinroot-state`) or install the host again, then restart; until then nothing is staged";
     /// A record that cannot be read or written.
     StateUnwritable = "state-unwritable", Environment, Backoff, "make the state directory writable and free some space";
     /// A record written by a version too new for this one.

@@ -103,6 +103,8 @@ answer! {
         verified_fresh: Option<UnixTime>,
         /// Things that a person should know and that stop nothing.
         warnings: Vec<String>,
+        /// The bootloader, where it says who it is.
+        loader: Option<LoaderStatus>,
     }
 }
 
@@ -248,6 +250,10 @@ macro_rules! part {
         pub struct $name { $($(#[$field_doc])* pub $field: $kind,)* }
     };
 }
+
+// Behind the two macros, which it uses.
+mod local;
+pub use local::{Change, Difference, DriftReport, LoaderStatus};
 
 part! {
     /// What the node is and follows.

@@ -8,6 +8,7 @@ pub mod attempts;
 mod counting;
 pub mod entries;
 mod remains;
+mod sbat;
 pub mod secure_boot;
 pub mod stage;
 mod staged;
@@ -16,13 +17,13 @@ pub mod vars;
 mod volume;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use twinroot_core::bootfmt::attempt::Allowed;
 use twinroot_core::bootfmt::entry::EntryName;
 use twinroot_core::bootfmt::stage::Stage;
 use twinroot_core::error::{Code, Failure};
-use twinroot_core::facts::{EntryObserved, LoaderObserved};
+use twinroot_core::facts::{EntryObserved, LoaderIdentity, LoaderObserved};
 use twinroot_payload::io::ReadAt;
 use twinroot_ports::{Arming, Bootloader, ImageWriter, Outcome, Store, System};
 use twinroot_trust::digest::Digest;
@@ -46,6 +47,8 @@ pub struct SdBoot {
     notes: Arc<dyn Store>,
     system: Arc<dyn System>,
     reader: Reader,
+    /// Of the loader that started this system: it does not change while the system runs.
+    identity: OnceLock<LoaderIdentity>,
     /// Where kernel logs of starts that died may be.
     logs: Vec<PathBuf>,
     /// Where the firmware's keys are; nothing where no firmware checks images.
@@ -68,6 +71,7 @@ impl SdBoot {
             notes,
             system,
             reader: Reader::default(),
+            identity: OnceLock::new(),
             logs: Vec::new(),
             firmware: None,
         }
@@ -83,7 +87,7 @@ impl SdBoot {
     }
 
     fn list(&self) -> Outcome<Listing> {
-        let listing = self.reader.list(&self.volume)?;
+        let listing = self.reader.list(&self.volume, &*self.notes)?;
         for name in &listing.damaged {
             tracing::warn!(
                 entry = name.file_name(),
@@ -201,6 +205,18 @@ impl SdBoot {
         }
     }
 
+    /// What the loader says of itself, and the revocation level of its file.
+    fn identity(&self) -> Outcome<LoaderIdentity> {
+        if let Some(known) = self.identity.get() {
+            return Ok(known.clone());
+        }
+        let found = LoaderIdentity {
+            name: self.loader_info()?,
+            sbat: sbat::of_loader(&self.volume)?,
+        };
+        Ok(self.identity.get_or_init(|| found).clone())
+    }
+
     fn loader_info(&self) -> Outcome<String> {
         Ok(self.vars.get(vars::INFO)?.unwrap_or_default())
     }
@@ -257,6 +273,7 @@ impl Bootloader for SdBoot {
             free: self.volume.free()?,
             starts_without_health: u32::from(record.starts_of(&running)),
             abandoned: record.abandoned(),
+            identity: self.identity()?,
             remains: remains::find(&self.volume, &running, &self.logs),
         })
     }
@@ -299,6 +316,7 @@ impl Bootloader for SdBoot {
         let (Arming::Counted { tries } | Arming::OneShot { tries }) = how;
         let name = EntryName::for_release(version, uki).on_trial(tries.clamp(1, TRIES_GRANTED));
         let stem = name.stem();
+        self.reader.forget(&*self.notes, stem)?;
         self.remove_damaged(stem)?;
         match self.find(stem)? {
             // It is there and whole: this is a repetition. Its counter stays, tries only fall.
@@ -351,7 +369,10 @@ impl Bootloader for SdBoot {
 
     fn pin(&self, stem: Option<&str>) -> Outcome<()> {
         let wanted = match stem {
-            Some(stem) => Some(pattern(self.required(stem)?.name.stem())),
+            Some(stem) => {
+                self.reader.forget(&*self.notes, stem)?;
+                Some(pattern(self.required(stem)?.name.stem()))
+            }
             None => None,
         };
         if wanted == self.vars.get(vars::DEFAULT)? {
@@ -366,11 +387,16 @@ impl Bootloader for SdBoot {
     fn clear_attempts(&self) -> Outcome<()> {
         let system = self.system.observe()?;
         let running = system.root_hash;
-        let other = self
-            .list()?
-            .entries
-            .into_iter()
-            .find(|entry| entry.name.tries().is_none() && entry.info.root_hash != running);
+        let blessed_other = || -> Outcome<Option<Entry>> {
+            let is_other =
+                |entry: &Entry| entry.name.tries().is_none() && entry.info.root_hash != running;
+            Ok(self.list()?.entries.into_iter().find(is_other))
+        };
+        // What the initramfs is allowed to rely upon is read as it lies there now.
+        if let Some(entry) = blessed_other()? {
+            self.reader.forget(&*self.notes, entry.name.stem())?;
+        }
+        let other = blessed_other()?;
         let record = attempts::read(&self.volume)?;
         let tired = other
             .as_ref()

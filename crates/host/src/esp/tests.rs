@@ -443,6 +443,39 @@ fn health_allows_the_initramfs_the_other_good_entry_and_no_other() {
     );
 }
 
+/// Promise 6: a start reads no boot image that has not changed. Promise 3: what is relied upon is read anew.
+#[test]
+fn digests_outlive_the_program_and_what_is_allowed_is_read_anew() {
+    let esp = Esp::new(image("1.1").root_hash, 64 << 20);
+    let (old, new) = (esp.arm(&image("1.0")), esp.arm(&image("1.1")));
+    esp.loader.bless(&old).unwrap();
+    esp.loader.bless(&new).unwrap();
+    assert_eq!(esp.loader.observe().unwrap().entries.len(), 2);
+    // It rots: no time and no size tells.
+    let path = esp.folder().join(format!("{old}.efi"));
+    let changed = path.metadata().unwrap().modified().unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    let mut file = File::options().write(true).open(&path).unwrap();
+    file.write_all(&bytes).unwrap();
+    file.set_modified(changed).unwrap();
+    let again = SdBoot::new(
+        esp.loader.volume.clone(),
+        Box::new(FileVars::open(&esp.home.path().join("vars")).unwrap()),
+        esp.loader.notes.clone(),
+        Arc::new(Running(image("1.1").root_hash)),
+    );
+    let believed = again.observe().unwrap().entries.len();
+    assert_eq!(believed, 2, "the image was read although it looks the same");
+    again.clear_attempts().unwrap();
+    let record = attempts::read(&again.volume).unwrap();
+    assert_eq!(
+        record.allowed, None,
+        "the initramfs may go to a rotten image"
+    );
+    assert_eq!(again.observe().unwrap().entries.len(), 1);
+}
+
 #[test]
 fn a_damaged_attempt_record_reads_as_empty_and_is_written_whole() {
     let esp = Esp::roomy();

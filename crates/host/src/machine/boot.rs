@@ -290,6 +290,8 @@ impl Model {
             on_disk: found.is_some(),
             counted: image.entry.name.tries().is_some(),
             allowed_on_disk,
+            // The model's systems fail in their workload, or are not whole at all.
+            came_up: true,
         };
         let (next, changed) = attempt::decide(&record, &start);
         if let Some(record) = changed {

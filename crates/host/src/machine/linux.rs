@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use twinroot_core::bootfmt::stage::Stage;
+use twinroot_core::bootfmt::start::STATE_LOST;
 use twinroot_core::config::{Layer, Origins, Settings};
 use twinroot_core::error::{Code, Failure};
 use twinroot_core::layout::{Architecture, Holds, Layout};
@@ -63,29 +64,40 @@ impl LinuxMachine {
     /// # Errors
     /// What this host lacks: configuration, an ESP on `/efi`, a disk with slots under it.
     pub fn open() -> Outcome<Self> {
+        if let Err(lost) = Self::refuse_without_state() {
+            // It did come up, and whoever starts it again should know.
+            if let Err(failure) = system().map(|system| say_that_it_acts(&system)) {
+                tracing::warn!(%failure, "the stage mark stays as it is");
+            }
+            return Err(lost);
+        }
         let store = Arc::new(FileStore::open(Path::new(STATE))?);
         let lock = Lock::acquire(&Path::new(STATE).join("lock"))?;
         let machine = Self::assemble(store, Some(lock))?;
-        machine.say_that_it_acts();
+        say_that_it_acts(&machine.system);
         Ok(machine)
     }
 
-    /// Leaves the stage mark, and the file that ends `twinroot-deadline.service`'s concern. Neither
-    /// is worth a refusal: a node with a read-only ESP must still come up and say so.
-    fn say_that_it_acts(&self) {
-        let volume = Volume::open(Path::new(ESP), None);
-        let marked = self
-            .system
-            .observe()
-            .and_then(|system| stage::reached(&volume?, &system, Stage::Agent));
-        if let Err(failure) = marked {
-            tracing::warn!(%failure, "the stage mark stays as it is");
-        }
-        let made =
-            std::fs::create_dir_all(RUN).and_then(|()| File::create(Path::new(RUN).join("agent")));
-        if let Err(error) = made {
-            tracing::warn!(%error, "the deadline unit will not know of the agent");
-        }
+    /// A host whose state partition could not be mounted has forgotten what it denied and what was set on
+    /// it: it stays up, says so, and takes no release.
+    fn refuse_without_state() -> Outcome<()> {
+        let Ok(cause) = std::fs::read_to_string(STATE_LOST) else {
+            return Ok(());
+        };
+        Err(Failure::new(Code::StateLost, "/var", cause.trim_end()))
+    }
+
+    /// Leaves the mark that units are started, for whoever has to say how far this start came.
+    ///
+    /// # Errors
+    /// What this host lacks, and what its ESP says.
+    pub fn mark_userspace() -> Outcome<()> {
+        let observed = system()?.observe()?;
+        stage::reached(
+            &Volume::open(Path::new(ESP), None)?,
+            &observed,
+            Stage::Userspace,
+        )
     }
 
     /// Opens it to look only.
@@ -100,6 +112,7 @@ impl LinuxMachine {
                 "this host has no records of twinroot",
             )
         };
+        Self::refuse_without_state()?;
         if !Path::new(STATE).is_dir() {
             return Err(missing().with_remedy(
                 "run it on a host that was installed with twinroot, or give --machine",
@@ -207,6 +220,31 @@ impl LinuxMachine {
     pub const fn may_act(&self) -> bool {
         self.lock.is_some()
     }
+}
+
+/// Leaves the stage mark, and the file that ends `twinroot-deadline.service`'s concern. Neither is worth a
+/// refusal: a node with a read-only ESP must still come up and say so.
+fn say_that_it_acts(system: &LinuxSystem) {
+    let volume = Volume::open(Path::new(ESP), None);
+    let marked = system
+        .observe()
+        .and_then(|system| stage::reached(&volume?, &system, Stage::Agent));
+    if let Err(failure) = marked {
+        tracing::warn!(%failure, "the stage mark stays as it is");
+    }
+    let made =
+        std::fs::create_dir_all(RUN).and_then(|()| File::create(Path::new(RUN).join("agent")));
+    if let Err(error) = made {
+        tracing::warn!(%error, "the deadline unit will not know of the agent");
+    }
+}
+
+/// Kernel and image of this host.
+fn system() -> Outcome<LinuxSystem> {
+    let variables = EfivarFs::new(Path::new(VARIABLES));
+    let disk = boot_disk::find(Path::new(ESP), &variables)?.disk;
+    let devices = Arc::new(KernelDevices { disk });
+    Ok(LinuxSystem::new(Path::new("/"), devices))
 }
 
 fn layout() -> Layout {

@@ -1,7 +1,7 @@
 //! Facts for tests: [`BootedSlot`] and [`InactiveSlot`] come from boot facts only, here as anywhere.
 
 use twinroot_core::facts::{
-    Counting, Facts, LoaderObserved, Observed, SlotObserved, SystemObserved,
+    Counting, Facts, LoaderIdentity, LoaderObserved, Observed, SlotObserved, SystemObserved,
 };
 use twinroot_core::slot::SlotName;
 use twinroot_trust::digest::Digest;
@@ -31,6 +31,7 @@ pub fn facts_running(slot: SlotName, root_hash: Digest) -> Facts {
             free: 0,
             starts_without_health: 0,
             abandoned: None,
+            identity: LoaderIdentity::default(),
             remains: Vec::new(),
         },
     };

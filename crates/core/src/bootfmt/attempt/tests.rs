@@ -20,6 +20,7 @@ fn blessed(root: &Digest) -> Start<'_> {
         on_disk: true,
         counted: false,
         allowed_on_disk: true,
+        came_up: true,
     }
 }
 
@@ -127,6 +128,33 @@ fn two_bad_slots_do_not_flip_for_ever() {
     }
     assert_eq!(hops, 3, "B gets its own three starts, then A stays");
     assert_eq!(start(&mut record, &a), Next::StartDegraded);
+}
+
+/// Promise 3: a node that cannot come up anywhere says so and stops, and a person gets one more start.
+#[test]
+fn a_root_that_never_comes_up_and_is_alone_halts_and_is_tried_once_by_each_power_on() {
+    let this = root(2);
+    let alone = Start {
+        allowed_on_disk: false,
+        came_up: false,
+        ..blessed(&this)
+    };
+    let mut record = AttemptRecord::default();
+    for _ in 0..STARTS_ALLOWED {
+        let (next, changed) = decide(&record, &alone);
+        assert_eq!(next, Next::Start);
+        record = changed.unwrap();
+    }
+    for _ in 0..2 {
+        let (next, changed) = decide(&record, &alone);
+        let Next::Halt { reason } = next else {
+            panic!("it goes on although it never came up: {next:?}")
+        };
+        assert!(reason.contains("started 3 times"), "{reason}");
+        let (next, changed) = decide(&changed.unwrap(), &alone);
+        assert_eq!(next, Next::Start);
+        record = changed.unwrap();
+    }
 }
 
 #[test]

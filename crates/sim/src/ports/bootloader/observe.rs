@@ -4,7 +4,7 @@ use twinroot_core::bootfmt::attempt::{Allowed, FILE};
 use twinroot_core::bootfmt::entry::EntryName;
 use twinroot_core::bootfmt::loader::menu;
 use twinroot_core::bootfmt::pe::read_uki;
-use twinroot_core::facts::{Counting, EntryObserved, LoaderObserved, Tries};
+use twinroot_core::facts::{Counting, EntryObserved, LoaderIdentity, LoaderObserved, Tries};
 use twinroot_payload::io::Fault;
 use twinroot_trust::digest::Digest;
 
@@ -71,6 +71,8 @@ impl Machine {
             free: self.esp.free(),
             starts_without_health: running.map_or(0, |r| attempts.starts_of(&r.root).into()),
             abandoned: attempts.abandoned(),
+            // The model is none of the known ones.
+            identity: LoaderIdentity::default(),
             // The model's starts leave no words behind.
             remains: Vec::new(),
         }
