@@ -1,10 +1,45 @@
 //! Programs of the build host: what was run is named when it fails.
 
+use std::cell::RefCell;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+
+thread_local! {
+    /// Who speaks on this thread, where several scenarios are played at once.
+    static SPEAKER: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// From now on, what this thread says begins with this name.
+pub fn speak_as(name: &str) {
+    SPEAKER.with_borrow_mut(|speaker| *speaker = format!("{name}: "));
+}
+
+/// Says something to whoever watches.
+pub fn say(text: &str) {
+    SPEAKER.with_borrow(|speaker| {
+        for line in text.lines() {
+            println!("    {speaker}{line}");
+        }
+    });
+}
+
+/// Keeps everybody else out of a folder for as long as the file is open: scenarios that are played at once
+/// want the same images.
+///
+/// # Errors
+/// When the file that stands for the lock cannot be made or locked.
+pub fn alone_in(folder: &Path) -> Result<File> {
+    let path = folder.join("lock");
+    std::fs::create_dir_all(folder)?;
+    let lock = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
+    lock.lock()
+        .with_context(|| format!("cannot lock {}", path.display()))?;
+    Ok(lock)
+}
 
 /// Runs a program to its end and gives its standard output.
 ///

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::host::{capture, target, workspace};
+use crate::host::{alone_in, capture, target, workspace};
 
 /// The programs of the project, as `./x vm` has built them.
 #[derive(Debug, Clone)]
@@ -46,6 +46,16 @@ impl Wanted {
             variant: Some("test".to_owned()),
             words: Vec::new(),
             overlay: None,
+        }
+    }
+
+    /// Everything that ships, with the tests' way in and a console that a person can type on.
+    #[must_use]
+    pub fn shipped(version: &str) -> Self {
+        Self {
+            variant: Some("probe".to_owned()),
+            overlay: Some(workspace().join("rootfs/overlay/test")),
+            ..Self::test(version)
         }
     }
 
@@ -103,6 +113,7 @@ impl Builder {
     /// What the image builder says.
     pub fn build(&self, wanted: &Wanted) -> Result<Built> {
         let key = self.key(wanted)?;
+        let _alone = alone_in(&self.cache)?;
         let folder = self.cache.join("images").join(key);
         if !folder.join("image.json").is_file() {
             capture(&mut self.command(wanted, &folder)?)?;
@@ -128,6 +139,7 @@ impl Builder {
             _ => format!("disk-{}.raw", hash_words(options)),
         };
         let path = built.folder.join(name);
+        let _alone = alone_in(&self.cache)?;
         if !path.is_file() {
             // It gets its name when it is whole.
             let mut disk = Command::new(&self.programs.image);

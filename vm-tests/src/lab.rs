@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use crate::host::{alone_in, say};
 use crate::image::{Builder, Built, Programs, Wanted};
 use crate::publisher::Publisher;
 
@@ -33,6 +34,7 @@ impl Lab {
     /// # Errors
     /// When keys cannot be made.
     pub fn new(programs: &Programs, cache: &Path, folder: &Path) -> Result<Self> {
+        let alone = alone_in(cache)?;
         let mut lines = Vec::new();
         for variant in VARIANTS {
             let name = variant.unwrap_or("release");
@@ -40,6 +42,12 @@ impl Lab {
             let publisher = publisher(programs, &home, variant)?;
             let builder = Builder::new(programs, cache, publisher.anchor());
             lines.push((variant, Line { builder, publisher }));
+        }
+        drop(alone);
+        // What is left of an earlier play would be taken for this one's.
+        if folder.exists() {
+            std::fs::remove_dir_all(folder)
+                .with_context(|| format!("cannot empty {}", folder.display()))?;
         }
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot make {}", folder.display()))?;
@@ -79,6 +87,15 @@ impl Lab {
         self.line(built.variant.as_deref())?.builder.disk(built)
     }
 
+    /// A disk with the image in slot A, made with more options of `twinroot-image disk`.
+    ///
+    /// # Errors
+    /// What the image builder says.
+    pub fn disk_with(&self, built: &Built, options: &[&str]) -> Result<PathBuf> {
+        let builder = &self.line(built.variant.as_deref())?.builder;
+        builder.disk_with(built, options)
+    }
+
     /// A repository of its own, with the keys that images of this variant trust.
     ///
     /// # Errors
@@ -90,7 +107,7 @@ impl Lab {
 
     /// Notes a figure that is printed with the result.
     pub fn figure(&mut self, figure: String) {
-        println!("    {figure}");
+        say(&figure);
         self.figures.push(figure);
     }
 

@@ -7,9 +7,10 @@ use serde_json::Value;
 use twinroot_publish::serve::Server;
 
 use crate::channel::Output;
-use crate::host::Deadline;
+use crate::host::{Deadline, say};
 use crate::image::{Built, Wanted};
 use crate::lab::Lab;
+use crate::look::{Enforced, in_words};
 use crate::offline::RawDisk;
 use crate::publisher::{Publisher, settings};
 use crate::qemu::{Machine, Running, Spec};
@@ -141,12 +142,50 @@ impl Node {
         let running = self.on()?;
         let id = running.wait_boot(Deadline::seconds(BOOT))?;
         let cpu = running.cpu()?.as_secs_f64();
-        println!(
-            "    up in {:.0} s (boot {}, {cpu:.0} CPU-seconds since power-on)",
+        say(&format!(
+            "up in {:.0} s (boot {}, {cpu:.0} CPU-seconds since power-on)",
             begin.elapsed().as_secs_f64(),
             &id[..8]
-        );
+        ));
         Ok(())
+    }
+
+    /// The same, and meanwhile looks at the memory of the agent; gives the most that it took, in KiB.
+    ///
+    /// # Errors
+    /// As [`Node::wait_boot`].
+    pub fn watch_agent_until_boot(&mut self) -> Result<u64> {
+        let pid = self.good(&[
+            "systemctl",
+            "show",
+            "-P",
+            "MainPID",
+            "twinroot-agent.service",
+        ])?;
+        let file = format!("/proc/{}/status", pid.trim());
+        let running = self.on()?;
+        let before = running.boot_id().map(str::to_owned);
+        let (mut most, mut looks) = (0, 0);
+        running.wait("the restart", Deadline::seconds(UPDATE), |machine| {
+            looks += 1;
+            // Once a second: to look costs the guest time that it should spend on the update.
+            if looks % 10 != 0 {
+                return Ok(None);
+            }
+            // One that is going down does not answer.
+            match machine.channel.get(&file, Deadline::seconds(5)) {
+                Ok(text) => {
+                    most = most.max(high_water(&text));
+                    Ok(None)
+                }
+                Err(_) => {
+                    let here = machine.channel.hello()?;
+                    Ok(here.filter(|id| Some(id) != before.as_ref()).map(drop))
+                }
+            }
+        })?;
+        self.wait_boot()?;
+        Ok(most)
     }
 
     /// Waits until this release runs, however many starts that takes, and whatever else came up
@@ -204,6 +243,15 @@ impl Node {
     /// When the guest refuses.
     pub fn look_now(&mut self) -> Result<()> {
         self.good(&["systemctl", "restart", "twinroot-agent.service"])
+            .map(drop)
+    }
+
+    /// A person goes back to the release before, and the node restarts.
+    ///
+    /// # Errors
+    /// When the guest refuses.
+    pub fn go_back(&mut self, reason: &str) -> Result<()> {
+        self.good(&["twinroot", "rollback", "--reason", reason])
             .map(drop)
     }
 
@@ -289,7 +337,7 @@ impl Node {
             let last = self.status();
             let now = in_words(&last);
             if now != shown {
-                println!("    {now}");
+                say(&now);
                 shown = now;
             }
             match &last {
@@ -351,28 +399,7 @@ impl Node {
     /// # Errors
     /// When the guest has no dm-verity root.
     pub fn enforced(&mut self) -> Result<Enforced> {
-        let script = "set -- $(awk '$5 == \"/\" {print $3}' /proc/self/mountinfo | tail -n 1)\n\
-                      name=$(cat /sys/dev/block/$1/dm/name)\n\
-                      dmsetup table \"$name\"\n\
-                      for slave in /sys/dev/block/$1/slaves/*; do\n\
-                      sed -n 's/^PARTNAME=//p' \"$slave/uevent\"; done\n\
-                      . /usr/lib/os-release; echo \"$IMAGE_VERSION\"";
-        let said = self.sh(script)?;
-        let lines: Vec<&str> = said.lines().collect();
-        let [table, data, tree, version] = lines.as_slice() else {
-            bail!("the guest's root is not one dm-verity mapping over two partitions: {said}");
-        };
-        // 0 <sectors> verity <version> <data> <tree> <4096> <4096> <blocks> <start> sha256 <root> <salt>
-        let words: Vec<&str> = table.split_whitespace().collect();
-        ensure!(
-            words.get(2) == Some(&"verity"),
-            "the table of / is {table}, not verity"
-        );
-        Ok(Enforced {
-            root_hash: (*words.get(11).context("a short verity table")?).to_owned(),
-            partitions: [(*data).to_owned(), (*tree).to_owned()],
-            version: (*version).to_owned(),
-        })
+        Enforced::parse(&self.sh(Enforced::SCRIPT)?)
     }
 
     /// Fails unless the kernel enforces this release's root hash, over this slot.
@@ -403,15 +430,6 @@ impl Node {
         let running = self.running.take().context("the machine is off")?;
         running.wait_off(Deadline::seconds(BOOT))?;
         RawDisk::of(&self.machine)
-    }
-
-    /// Waits until QEMU has ended, which it was told to do.
-    ///
-    /// # Errors
-    /// When it does not end.
-    pub fn ended(&mut self) -> Result<()> {
-        let running = self.running.take().context("the machine is off")?;
-        running.wait_off(Deadline::seconds(COMMAND))
     }
 
     /// Cuts the power, and gives the disk.
@@ -463,25 +481,13 @@ impl Drop for Node {
     }
 }
 
-/// Where a node stands, for those who watch.
-fn in_words(status: &Result<Value>) -> String {
-    match status {
-        Ok(refused) if refused.get("error").is_some() => format!("no status: {refused}"),
-        Ok(status) => {
-            let word = |value: &Value| value.as_str().unwrap_or("-").to_owned();
-            let failure = match &status["last-failure"] {
-                Value::Null => String::new(),
-                failure => format!("; last failure: {failure}"),
-            };
-            format!(
-                "{} runs, {}: {}{failure}",
-                word(&status["booted"]["release"]["version"]),
-                word(&status["phase"]),
-                word(&status["sentence"])
-            )
-        }
-        Err(error) => format!("no status: {error:#}"),
-    }
+/// `VmHWM` of `/proc/PID/status`, in KiB; nothing of a process that has ended.
+fn high_water(status: &[u8]) -> u64 {
+    String::from_utf8_lossy(status)
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .and_then(|rest| rest.split_whitespace().next()?.parse().ok())
+        .unwrap_or(0)
 }
 
 /// One look later: gives something at the second look, a tenth of a second after the first.
@@ -491,15 +497,4 @@ fn settle() -> impl FnMut(&mut Running) -> Result<Option<()>> {
         looks += 1;
         Ok((looks > 10).then_some(()))
     }
-}
-
-/// What a kernel enforces for `/`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Enforced {
-    /// Root hash in the kernel's own table.
-    pub root_hash: String,
-    /// Names of the partitions under it.
-    pub partitions: [String; 2],
-    /// Version that the image says of itself.
-    pub version: String,
 }

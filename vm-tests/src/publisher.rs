@@ -90,12 +90,20 @@ impl Publisher {
     /// # Errors
     /// What the publisher's program says.
     pub fn release(&self, built: &Built, probation: &str) -> Result<()> {
+        self.release_with(built, probation, &[])
+    }
+
+    /// The same with more options of `twinroot-publish add`.
+    ///
+    /// # Errors
+    /// What the publisher's program says.
+    pub fn release_with(&self, built: &Built, probation: &str, options: &[&str]) -> Result<()> {
         let mut add = self.command();
         add.args(["add", "--channel", "stable", "--version", &built.version]);
         // Level 3: the scenarios are about arriving, `./x bench` is about bytes.
         add.args(["--level", "3", "--health", probation, "--root"]);
         add.arg(&built.root).arg("--verity").arg(&built.tree);
-        capture(add.arg("--uki").arg(&built.uki))?;
+        capture(add.arg("--uki").arg(&built.uki).args(options))?;
         self.sign()?;
         let offer = ["rollout", "--channel", "stable", "--offer", &built.version];
         capture(self.command().args(offer)).map(drop)

@@ -31,16 +31,6 @@ pub enum Bus {
     Nvme,
 }
 
-/// The firmware and the state that its variables start from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Firmware {
-    /// No keys, Secure Boot off.
-    Open,
-    /// Secure Boot on, with the test key that Debian's `ovmf` ships as platform, exchange and
-    /// signature key.
-    SecureBoot,
-}
-
 /// What a machine is made of.
 #[derive(Debug, Clone)]
 pub struct Spec {
@@ -52,8 +42,6 @@ pub struct Spec {
     pub bus: Bus,
     /// Further disks, raw, never changed: they get layers of their own.
     pub more_disks: Vec<PathBuf>,
-    /// Firmware.
-    pub firmware: Firmware,
     /// Memory in MiB.
     pub memory: u32,
     /// Processors.
@@ -79,7 +67,6 @@ impl Spec {
             disk: Disk::Over(base.to_owned()),
             bus: Bus::Virtio,
             more_disks: Vec::new(),
-            firmware: Firmware::Open,
             memory: 512,
             processors: 1,
             watchdog: false,
@@ -125,7 +112,8 @@ impl Machine {
         for (number, disk) in machine.spec.more_disks.iter().enumerate() {
             layer(disk, &machine.more_disk(number))?;
         }
-        let (_, vars) = firmware_files(machine.spec.firmware);
+        // Without keys, so in setup mode: Secure Boot is off until somebody enrols some.
+        let vars = Path::new(OVMF).join("OVMF_VARS_4M.fd");
         std::fs::copy(&vars, machine.vars_file())
             .with_context(|| format!("cannot copy {} (package ovmf)", vars.display()))?;
         Ok(machine)
@@ -198,7 +186,7 @@ impl Machine {
     }
 
     fn words(&self) -> Vec<String> {
-        let (code, _) = firmware_files(self.spec.firmware);
+        let code = Path::new(OVMF).join("OVMF_CODE_4M.fd");
         let mut words = Words::default();
         // Asked for by name: a /dev/kvm may be there and not work.
         words.add("-accel", "tcg,thread=multi,tb-size=256");
@@ -303,7 +291,7 @@ impl Machine {
         words.extend(
             [
                 "-chardev",
-                &format!("socket,id=tpm,path={},reconnect=1", socket.display()),
+                &format!("socket,id=tpm,path={}", socket.display()),
                 "-tpmdev",
                 "emulator,id=tpm0,chardev=tpm",
                 "-device",
@@ -373,14 +361,6 @@ fn layer(base: &Path, file: &Path) -> Result<()> {
     let mut make = Command::new("qemu-img");
     make.args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"]);
     capture(make.arg(base).arg(file)).map(drop)
-}
-
-fn firmware_files(firmware: Firmware) -> (PathBuf, PathBuf) {
-    let (code, vars) = match firmware {
-        Firmware::Open => ("OVMF_CODE_4M.fd", "OVMF_VARS_4M.fd"),
-        Firmware::SecureBoot => ("OVMF_CODE_4M.fd", "OVMF_VARS_4M.snakeoil.fd"),
-    };
-    (Path::new(OVMF).join(code), Path::new(OVMF).join(vars))
 }
 
 #[cfg(test)]

@@ -6,6 +6,6 @@ mod qmp;
 mod running;
 
 pub use console::{Console, Line};
-pub use machine::{Bus, Disk, Firmware, Machine, Spec};
+pub use machine::{Bus, Disk, Machine, Spec};
 pub use qmp::Qmp;
 pub use running::{InfraStall, Running};

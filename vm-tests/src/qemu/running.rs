@@ -151,6 +151,12 @@ impl Running {
         Ok(id)
     }
 
+    /// Id of the boot that was waited for last.
+    #[must_use]
+    pub fn boot_id(&self) -> Option<&str> {
+        self.boot_id.as_deref()
+    }
+
     /// Cuts the power.
     pub fn cut(self) {
         drop(self);

@@ -2,25 +2,16 @@
 
 use anyhow::{Result, ensure};
 
-use crate::host::workspace;
 use crate::image::Wanted;
 use crate::lab::Lab;
 use crate::node::Node;
 use crate::oci;
 
-/// Everything that ships, with the tests' way in.
-const VARIANT: &str = "probe";
 const IMAGE: &str = "local/hello:1";
 
 pub(super) fn play(lab: &mut Lab) -> Result<()> {
-    let wanted = |version: &str| Wanted {
-        version: version.to_owned(),
-        variant: Some(VARIANT.to_owned()),
-        words: Vec::new(),
-        overlay: Some(workspace().join("rootfs/overlay/test")),
-    };
-    let old = lab.build(&wanted("1.0"))?;
-    let new = lab.build(&wanted("1.1"))?;
+    let old = lab.build(&Wanted::shipped("1.0"))?;
+    let new = lab.build(&Wanted::shipped("1.1"))?;
     let image = std::fs::read(oci::image(lab.folder(), IMAGE)?)?;
     // A container, its shim and an update at once.
     let mut node = Node::first_start_on(lab, &old, |spec| spec.memory = 1024)?;

@@ -1,10 +1,18 @@
 //! Scenario 11: a cause that no release brings and none takes away.
 
-use anyhow::{Result, ensure};
+use std::process::Command;
 
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::host::{Deadline, capture, say};
 use crate::image::Wanted;
 use crate::lab::Lab;
 use crate::node::Node;
+use crate::offline::RawDisk;
+
+/// Each slot gets three starts without health (`core::bootfmt::attempt`), and one more shows where it stays.
+const RESETS: usize = 7;
 
 pub(super) fn play(lab: &mut Lab) -> Result<()> {
     let (mut node, _) = Node::started(lab, "1.0")?;
@@ -15,32 +23,92 @@ pub(super) fn play(lab: &mut Lab) -> Result<()> {
     // From now on the workload fails on every slot.
     node.sh(
         "mkdir -p /var/lib/twinroot-test && touch /var/lib/twinroot-test/broken && sync\n\
-             systemctl --no-block reboot",
+         systemctl --no-block reboot",
     )?;
     node.wait_boot()?;
-    let status = node.wait_status("a node that says that it is degraded", |status| {
-        status["warnings"].to_string().contains("degraded")
-            || status["waits-for"].to_string().contains("degraded")
-            || status["phase"] == "blocked"
-    })?;
-    lab.figure(format!("it says: {}", status["sentence"]));
-    let before = node.sh("cat /proc/sys/kernel/random/boot_id")?;
-    // It stays up: for longer than any start here takes, nothing restarts it.
-    let running = node.on()?;
-    let from = running.console.lines().len();
-    let restarted = running.wait_line(
-        from,
-        &["BdsDxe: starting"],
-        crate::host::Deadline::seconds(120),
-    );
+    let status = node.wait_status("a node that says that it is degraded", is_degraded)?;
+    lab.figure(format!("it says: {}", status["warnings"]));
+    stays_up(&mut node)?;
+    let starts = reset_again_and_again(&mut node)?;
+    lab.figure(format!(
+        "reset {RESETS} times it came up on {}",
+        starts.join(", ")
+    ));
     ensure!(
-        restarted.is_err(),
-        "it restarted although both slots are unhealthy"
+        starts.contains(&String::from("1.0")),
+        "1.1 had three starts without health, and 1.0 was not tried: {starts:?}"
     );
+    let changes = starts.windows(2).filter(|pair| pair[0] != pair[1]).count();
+    ensure!(changes <= 4, "it goes on changing slots: {starts:?}");
     ensure!(
-        node.sh("cat /proc/sys/kernel/random/boot_id")? == before,
-        "it restarted although both slots are unhealthy"
+        starts.ends_with(&[String::from("1.1"), String::from("1.1")]),
+        "it does not stay on the newest one: {starts:?}"
     );
+    node.wait_status("a node that says that it is degraded", is_degraded)?;
+    without_state(lab, &mut node)?;
     node.passed();
     Ok(())
+}
+
+fn is_degraded(status: &Value) -> bool {
+    status["warnings"].to_string().contains("degraded")
+}
+
+/// For longer than any start here takes, nothing restarts it.
+fn stays_up(node: &mut Node) -> Result<()> {
+    let before = node.sh("cat /proc/sys/kernel/random/boot_id")?;
+    let running = node.on()?;
+    let from = running.console.lines().len();
+    let restarted = running.wait_line(from, &["BdsDxe: starting"], Deadline::seconds(60));
+    ensure!(
+        restarted.is_err() && node.sh("cat /proc/sys/kernel/random/boot_id")? == before,
+        "it restarted although both slots are unhealthy"
+    );
+    Ok(())
+}
+
+/// Presses reset as soon as the agent has come up, and says which release came up each time.
+fn reset_again_and_again(node: &mut Node) -> Result<Vec<String>> {
+    let mut starts = Vec::new();
+    for _ in 0..RESETS {
+        node.on()?.reset()?;
+        node.wait_boot()?;
+        let up = |status: &Value| status["phase"] == "idle";
+        let status = node.wait_status("an agent that is up", up)?;
+        let version = status["booted"]["release"]["version"].as_str();
+        starts.push(version.unwrap_or_default().to_owned());
+        say(&format!("it is up on {}", starts.concat()));
+    }
+    Ok(starts)
+}
+
+/// A state partition that cannot be mounted: the machine comes up all the same, says so, and takes nothing.
+fn without_state(lab: &mut Lab, node: &mut Node) -> Result<()> {
+    let disk = node.power_off()?;
+    destroy_state(node, &disk)?;
+    node.power_on()?;
+    let status = node.json(&["status"])?;
+    lab.figure(format!("without its state it says: {}", status["error"]));
+    ensure!(
+        status["error"]["code"] == "state-lost" && !status["error"]["remedy"].is_null(),
+        "it does not say that its state is lost: {status}"
+    );
+    let mounted = node.sh("awk '$2 == \"/var\" {print $3}' /proc/mounts")?;
+    ensure!(
+        mounted.trim().ends_with("tmpfs"),
+        "/var is {mounted}, not in memory"
+    );
+    Ok(())
+}
+
+/// Overwrites the beginning of the state partition: superblock and group descriptors.
+fn destroy_state(node: &Node, disk: &RawDisk) -> Result<()> {
+    let offset = disk.partition("state")?.offset;
+    let mut io = Command::new("qemu-io");
+    io.args(["-f", node.machine.disk_format(), "-c"]);
+    io.arg(format!("write -P 0x5a {offset} 1M"));
+    let said = capture(io.arg(node.machine.disk_file()))?;
+    said.contains("wrote 1048576/1048576 bytes")
+        .then_some(())
+        .with_context(|| format!("qemu-io did not damage the disk: {said}"))
 }

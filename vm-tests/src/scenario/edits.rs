@@ -21,12 +21,14 @@ pub(super) fn play(lab: &mut Lab) -> Result<()> {
     let machine_id = node.sh("cat /etc/machine-id")?;
     edit(&mut node)?;
     expect(&mut node, "old")?;
+    lab.figure(format!("local differences: {}", drift(&mut node)?));
 
     node.publish(&new)?;
     node.wait_boot()?;
     node.wait_committed("1.1")?;
     node.expect_enforced(&new, "b")?;
     expect(&mut node, "new")?;
+    drift(&mut node)?;
     ensure!(
         node.sh("cat /etc/machine-id")? == machine_id,
         "the machine's id has changed with the update"
@@ -34,12 +36,7 @@ pub(super) fn play(lab: &mut Lab) -> Result<()> {
     // Brought by the release: a user, and a unit that runs as this user.
     node.sh("getent passwd twinroot-test && systemctl is-active twinroot-test-added.service")?;
 
-    // The agent holds the lock as long as it runs, and its sockets would start it again.
-    node.sh(
-        "systemctl stop twinroot-agent.service twinroot-read.socket twinroot-control.socket\n\
-             twinroot rollback --reason 'a scenario goes back' --no-reboot\n\
-             systemctl --no-block reboot",
-    )?;
+    node.go_back("a scenario goes back")?;
     node.wait_boot()?;
     node.wait_status("1.0 at rest", |status| {
         status["booted"]["release"]["version"] == "1.0" && status["phase"] == "idle"
@@ -48,6 +45,39 @@ pub(super) fn play(lab: &mut Lab) -> Result<()> {
     expect(&mut node, "old")?;
     node.passed();
     Ok(())
+}
+
+/// `verify --drift` lists what the person has changed and added, and no default of the image.
+fn drift(node: &mut Node) -> Result<String> {
+    let report = node.json(&["verify", "--drift"])?;
+    let listed = report["differences"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    let change = |path: &str| {
+        let found = listed.iter().find(|one| one["path"] == path);
+        found.map(|one| one["change"].as_str().unwrap_or_default().to_owned())
+    };
+    for (path, wanted) in [
+        ("/etc/passwd", Some("changed")),
+        ("/etc/twinroot-test-edited.conf", Some("changed")),
+        (
+            "/etc/systemd/system/twinroot-test-report.service.d/10-node.conf",
+            Some("added"),
+        ),
+        ("/etc/twinroot-test-untouched.conf", None),
+        ("/etc/ssl/openssl.cnf", None),
+    ] {
+        ensure!(
+            change(path).as_deref() == wanted,
+            "`verify --drift` does not say '{wanted:?}' of {path}: {report}"
+        );
+    }
+    let line = |one: &serde_json::Value| {
+        let word = |key: &str| one[key].as_str().unwrap_or_default().to_owned();
+        format!("{} {}", word("path"), word("change"))
+    };
+    Ok(listed.iter().map(line).collect::<Vec<_>>().join(", "))
 }
 
 /// A person adds a user, edits a file that the image has, overrides a unit, and leaves data.

@@ -30,6 +30,9 @@ pub struct Scenario {
     pub promise: &'static str,
     /// It is one of the few that run with every change.
     pub smoke: bool,
+    /// About how long it takes on an idle processor of the build host, so that the longest ones begin
+    /// where several are played at once.
+    pub minutes: u8,
     /// Plays it; an error is a broken promise, unless it is an [`crate::qemu::InfraStall`].
     pub play: fn(&mut Lab) -> Result<()>,
 }
@@ -42,7 +45,16 @@ pub const ALL: &[Scenario] = &[
         promise: "a release published over HTTP is installed, started, found healthy and committed; boot \
                   entries, kernel, `twinroot verify` and history agree on it",
         smoke: true,
+        minutes: 3,
         play: update::play,
+    },
+    Scenario {
+        number: 1,
+        name: "what-ships-is-updated",
+        promise: "the same with everything that ships",
+        smoke: false,
+        minutes: 8,
+        play: update::play_shipped,
     },
     Scenario {
         number: 2,
@@ -50,6 +62,7 @@ pub const ALL: &[Scenario] = &[
         promise: "a release that panics in the initramfs uses up its tries, and the machine is back on the \
                   release before without help, with the bad one denied",
         smoke: true,
+        minutes: 3,
         play: early_panic::play,
     },
     Scenario {
@@ -58,6 +71,7 @@ pub const ALL: &[Scenario] = &[
         promise: "a release whose workload fails, at once or after two minutes of probation, is left for the \
                   release before, and denied",
         smoke: true,
+        minutes: 6,
         play: unhealthy::play,
     },
     Scenario {
@@ -66,6 +80,7 @@ pub const ALL: &[Scenario] = &[
         promise: "a release that hangs, in its service manager or with every processor taken, is ended by the \
                   watchdog and left for the release before",
         smoke: false,
+        minutes: 10,
         play: hang::play,
     },
     Scenario {
@@ -74,6 +89,7 @@ pub const ALL: &[Scenario] = &[
         promise: "cut at any moment of two updates, with any unflushed write lost, the disk has a known-good \
                   entry that is whole, and states that are really booted end on the newest release",
         smoke: false,
+        minutes: 35,
         play: power_cuts::play,
     },
     Scenario {
@@ -82,6 +98,7 @@ pub const ALL: &[Scenario] = &[
         promise: "metadata, boot image and payload that were tampered with on the server are refused before \
                   anything is armed; put right, the same release arrives",
         smoke: false,
+        minutes: 4,
         play: tampered::play,
     },
     Scenario {
@@ -90,6 +107,7 @@ pub const ALL: &[Scenario] = &[
         promise: "a committed slot that goes bad is left after three starts without health; the other slot says \
                   what happened and repairs it",
         smoke: false,
+        minutes: 6,
         play: bad_block::play,
     },
     Scenario {
@@ -97,6 +115,7 @@ pub const ALL: &[Scenario] = &[
         name: "bad-block-alone-halts",
         promise: "where no other slot is proven, a slot that goes bad ends in a halt that names the cause",
         smoke: false,
+        minutes: 3,
         play: bad_block::play_alone,
     },
     Scenario {
@@ -105,6 +124,7 @@ pub const ALL: &[Scenario] = &[
         promise: "an ESP that is full or read-only is refused with reason and remedy; put right, the update \
                   succeeds, and files of others are untouched",
         smoke: false,
+        minutes: 5,
         play: esp_trouble::play,
     },
     Scenario {
@@ -113,6 +133,7 @@ pub const ALL: &[Scenario] = &[
         promise: "with Secure Boot a signed release arrives, an unsigned and a foreign one are refused by the \
                   agent, and the firmware starts none that was forced onto the ESP",
         smoke: false,
+        minutes: 6,
         play: secure_boot::play,
     },
     Scenario {
@@ -121,6 +142,7 @@ pub const ALL: &[Scenario] = &[
         promise: "a foreign disk with the same labels is never used, an exact clone stops the start by name without \
                   spending a try, and a disk on NVMe works",
         smoke: false,
+        minutes: 5,
         play: disks::play,
     },
     Scenario {
@@ -128,13 +150,16 @@ pub const ALL: &[Scenario] = &[
         name: "measured-as-predicted",
         promise: "PCR 11 of the booted image equals the value that was predicted when it was built",
         smoke: false,
+        minutes: 2,
         play: measured::play,
     },
     Scenario {
         number: 11,
         name: "both-unhealthy-stays-up",
-        promise: "with both slots unhealthy the machine stops changing slots, stays up and says so",
+        promise: "with both slots unhealthy the machine stops changing slots, stays up and says so, and so it does \
+                  with a state partition that cannot be mounted",
         smoke: false,
+        minutes: 7,
         play: degraded::play,
     },
     Scenario {
@@ -143,6 +168,7 @@ pub const ALL: &[Scenario] = &[
         promise: "edits of /etc and /var survive an update and a rollback, and defaults, users and units that a \
                   release brings take effect beside them",
         smoke: false,
+        minutes: 5,
         play: edits::play,
     },
     Scenario {
@@ -150,6 +176,7 @@ pub const ALL: &[Scenario] = &[
         name: "containers-run",
         promise: "containerd runs a container from an image without a registry, before an update and after it",
         smoke: false,
+        minutes: 8,
         play: containers::play,
     },
 ];

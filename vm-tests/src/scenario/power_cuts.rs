@@ -1,48 +1,51 @@
 //! Scenario 5: power cuts that lose what no flush has covered.
 //!
-//! One machine lives through an update, its commit and a second update, with every write and flush of its
-//! disk recorded. Offline, the disk is put into the state after each request, and after each group of
-//! requests between two flushes with a random part of them lost. In every state tools that are not ours read
-//! the ESP, and a known-good entry must be whole: the boot image that was signed, over a slot that holds
-//! what was signed.
+//! One machine lives through two updates with their commits, a rollback by a person and a shutdown, with every
+//! write and flush of its disk recorded. Offline, the disk is put into the state after each request, and after
+//! each group of requests between two flushes with a random part of them lost; the judges look at each
+//! ([`crate::judge`]). Some states are really booted.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::json;
-use sha2::{Digest, Sha256};
 
-use crate::host::{capture, tool};
+use crate::host::{capture, say};
 use crate::image::{Built, Wanted};
+use crate::judge::Judge;
 use crate::lab::Lab;
 use crate::node::Node;
 use crate::offline::RawDisk;
 use crate::qemu::{Disk, Machine, Spec};
-use crate::replay::{Dice, Entry, Log, Undo};
+use crate::replay::{Dice, Log, Undo};
 
 /// States with losses that are tried in each group of requests. Groups number some hundreds; four each
 /// keep the whole replay within minutes.
 const LOSSES: u64 = 4;
+/// Of the groups that touch the state partition alone, every so many are judged: its judges replay a journal
+/// and read a whole file system.
+const STATE_GROUPS: usize = 8;
 /// States that are really booted.
 const BOOTS: usize = 12;
 
 pub(super) fn play(lab: &mut Lab) -> Result<()> {
     let seed = seed()?;
-    println!("    seed {seed} (TWINROOT_VM_SEED repeats it)");
+    say(&format!("seed {seed} (TWINROOT_VM_SEED repeats it)"));
     let releases = [
         lab.build(&Wanted::test("1.0"))?,
         lab.build(&Wanted::test("1.1"))?,
         lab.build(&Wanted::test("1.2"))?,
     ];
+    // Never on the recorded disk: every state must be able to take it.
+    let last = lab.build(&Wanted::test("1.3"))?;
     let (base, mut node) = recorded(lab, &releases)?;
     let log = Log::open(&node.machine.log_file())?;
     let mut replay = Replay::new(lab.folder(), &base, &log, &releases, seed)?;
     replay.run()?;
     lab.figure(replay.summary());
-    converge(lab, &mut replay, &releases)?;
+    let all: Vec<&Built> = releases.iter().chain([&last]).collect();
+    converge(lab, &mut replay, &all)?;
     node.passed();
     Ok(())
 }
@@ -57,7 +60,7 @@ fn seed() -> Result<u64> {
     }
 }
 
-/// Lives through two updates with the disk recorded; gives the disk before the first of them.
+/// Lives through everything with the disk recorded; gives the disk before the first of them.
 fn recorded(lab: &Lab, releases: &[Built; 3]) -> Result<(PathBuf, Node)> {
     let [first, second, third] = releases;
     let mut node = Node::first_start(lab, first)?;
@@ -77,21 +80,25 @@ fn recorded(lab: &Lab, releases: &[Built; 3]) -> Result<(PathBuf, Node)> {
         node.wait_committed(&release.version)?;
         node.expect_enforced(release, slot)?;
     }
-    // In good order, so that the log says how long it is.
-    node.on()?.qmp.execute("quit", json!({}))?;
-    node.ended()?;
+    node.go_back("a scenario goes back")?;
+    node.wait_boot()?;
+    node.wait_committed("1.1")?;
+    node.expect_enforced(second, "b")?;
+    // In good order: the shutdown is recorded too, and QEMU says in the log how long it is.
+    drop(node.power_off()?);
     Ok((base, node))
 }
 
-/// Some states are really booted, and each must end on a release of ours, committed.
-fn converge(lab: &mut Lab, replay: &mut Replay<'_>, releases: &[Built; 3]) -> Result<()> {
+/// Some states are really booted, and each must come up by itself and end on the release that was never on the
+/// disk, committed and proven.
+fn converge(lab: &mut Lab, replay: &mut Replay<'_>, releases: &[&Built]) -> Result<()> {
     let boots = match std::env::var("TWINROOT_VM_BOOTS") {
         Ok(text) => text.parse().context("TWINROOT_VM_BOOTS is no number")?,
         Err(_) => BOOTS,
     };
     for number in 0..boots {
         let (disk, what) = replay.pick(number, boots)?;
-        println!("    state {} of {boots}: {what}", number + 1);
+        say(&format!("state {} of {boots}: {what}", number + 1));
         let folder = lab.folder().join(format!("state-{number}"));
         let machine = Machine::make(Spec::plain(&folder, &disk))?;
         let mut node = Node::of(machine, lab.publisher(Some("test"))?)?;
@@ -99,42 +106,39 @@ fn converge(lab: &mut Lab, replay: &mut Replay<'_>, releases: &[Built; 3]) -> Re
             node.publisher.release(release, "5s")?;
         }
         node.power_on()?;
+        let came_up = node.enforced()?;
+        ensure!(
+            releases
+                .iter()
+                .any(|built| built.root_hash == came_up.root_hash),
+            "it came up on something unknown: {came_up:?}"
+        );
         node.follow()?;
-        // The newest is on offer, so every state ends there, by itself.
-        node.wait_committed("1.2")?;
+        node.wait_committed("1.3")?;
         let proof = node.json(&["verify"])?;
         ensure!(proof["all-good"] == true, "`twinroot verify` says {proof}");
+        say(&format!(
+            "came up on {} and ended on 1.3, proven",
+            came_up.version
+        ));
         node.passed();
         drop(node);
         std::fs::remove_dir_all(&folder)?;
     }
     lab.figure(format!(
-        "{boots} states were booted, and all ended on 1.2, proven"
+        "{boots} states were booted, and all ended on 1.3, proven"
     ));
     Ok(())
-}
-
-/// A release as the judges know it.
-struct Known<'a> {
-    built: &'a Built,
-    uki: [u8; 32],
-    length: u64,
 }
 
 struct Replay<'a> {
     folder: PathBuf,
     base: PathBuf,
-    path: PathBuf,
     disk: File,
-    raw: RawDisk,
     log: &'a Log,
-    known: Vec<Known<'a>>,
+    judge: Judge,
     dice: Dice,
-    /// What a slot's partitions hold, until something is written to them.
-    slots: BTreeMap<&'static str, Option<String>>,
-    judged: u64,
     lost: u64,
-    dirty: u64,
 }
 
 impl<'a> Replay<'a> {
@@ -142,62 +146,63 @@ impl<'a> Replay<'a> {
         folder: &Path,
         base: &Path,
         log: &'a Log,
-        releases: &'a [Built],
+        releases: &[Built],
         seed: u64,
     ) -> Result<Self> {
         let path = folder.join("replay.raw");
         copy(base, &path)?;
-        let known = releases.iter().map(|built| {
-            let uki = Sha256::digest(std::fs::read(&built.uki)?).into();
-            let length = built.root.metadata()?.len();
-            Ok(Known { built, uki, length })
-        });
         Ok(Self {
             folder: folder.to_owned(),
             base: base.to_owned(),
             disk: File::options().read(true).write(true).open(&path)?,
-            raw: RawDisk::open(&path)?,
-            path,
+            judge: Judge::new(folder, RawDisk::open(&path)?, releases)?,
             log,
-            known: known.collect::<Result<_>>()?,
             dice: Dice::new(seed),
-            slots: BTreeMap::new(),
-            judged: 0,
             lost: 0,
-            dirty: 0,
         })
     }
 
     /// Judges every state: after each request, and with losses in each group.
     fn run(&mut self) -> Result<()> {
-        self.judge("before the first request")?;
+        self.judge.boot_path("before the first request")?;
+        self.judge.state("before the first request")?;
+        let mut state_groups = 0;
         for epoch in self.log.epochs() {
-            if self.matters(&self.log.entries()[epoch.clone()])? {
-                for loss in 0..LOSSES {
-                    let undo = self.lossy(epoch.clone())?;
-                    self.judge(&format!("requests {epoch:?}, loss {loss}"))?;
-                    self.lost += 1;
-                    for undo in undo.iter().rev() {
-                        undo.undo(&self.disk)?;
-                    }
-                    self.slots.clear();
+            let entries = &self.log.entries()[epoch.clone()];
+            let boot_path = entries.iter().any(|entry| self.judge.is_boot_path(entry));
+            let state = entries.iter().any(|entry| self.judge.is_state(entry));
+            state_groups += usize::from(state);
+            let state = state && state_groups % STATE_GROUPS == 1;
+            for loss in 0..if boot_path || state { LOSSES } else { 0 } {
+                let undo = self.lossy(epoch.clone())?;
+                let when = format!("requests {epoch:?}, loss {loss}");
+                if boot_path {
+                    self.judge.boot_path(&when)?;
                 }
+                if state && loss == 0 {
+                    self.judge.state(&when)?;
+                }
+                self.lost += 1;
+                for undo in undo.iter().rev() {
+                    undo.undo(&self.disk)?;
+                }
+                self.judge.forget_all();
             }
             for at in epoch {
                 let entry = self.log.entries()[at];
-                let matters = self.matters(&[entry])?;
-                self.forget(&entry)?;
+                self.judge.forget(&entry);
                 self.log.apply(&entry, &self.disk)?;
-                if matters {
-                    self.judge(&format!("after request {at}"))?;
+                if self.judge.is_boot_path(&entry) {
+                    self.judge.boot_path(&format!("after request {at}"))?;
                 }
             }
         }
-        Ok(())
+        self.judge.state("after the last request")
     }
 
     /// Applies a random part of a group: each write whole, lost, or (the last of them) torn after some
-    /// sectors. What is on the medium by its own word is never lost.
+    /// sectors. What is on the medium by its own word is never lost. Where two overlap, the later one of
+    /// those that are kept counts, as in every order that a disk may choose for writes to different places.
     fn lossy(&mut self, epoch: std::ops::Range<usize>) -> Result<Vec<Undo>> {
         let mut undo = Vec::new();
         for entry in &self.log.entries()[epoch] {
@@ -210,144 +215,19 @@ impl<'a> Replay<'a> {
                 true => entry.first(512 * (1 + self.dice.below(sectors - 1))),
                 false => *entry,
             };
-            self.forget(&entry)?;
+            self.judge.forget(&entry);
             undo.push(self.log.apply(&entry, &self.disk)?);
         }
         Ok(undo)
     }
 
-    /// Whether requests touch anything that the judges look at: the ESP, the slots, the tables.
-    fn matters(&self, entries: &[Entry]) -> Result<bool> {
-        let state = self.raw.partition("state")?;
-        let outside = |entry: &&Entry| {
-            entry.writes()
-                && !(entry.offset >= state.offset
-                    && entry.offset + entry.length <= state.offset + state.size)
-        };
-        Ok(entries.iter().any(|entry| outside(&entry)))
-    }
-
-    /// What was known of a slot is not known any more after a write to it.
-    fn forget(&mut self, entry: &Entry) -> Result<()> {
-        for slot in ["a", "b"] {
-            for name in [format!("root-{slot}"), format!("root-{slot}-verity")] {
-                let partition = self.raw.partition(&name)?;
-                if entry.writes() && entry.touches(partition.offset, partition.size) {
-                    self.slots.remove(slot);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// A known-good entry must be whole, and no entry may be whole over a slot that is not.
-    fn judge(&mut self, when: &str) -> Result<()> {
-        self.judged += 1;
-        self.table(when)?;
-        let names = self
-            .raw
-            .esp_list("EFI/Linux")
-            .with_context(|| format!("{when}: the ESP cannot be read"))?;
-        let mut good = false;
-        for name in names.iter().filter(|name| name.ends_with(".efi")) {
-            let Ok(bytes) = self.raw.esp_read(&format!("EFI/Linux/{name}")) else {
-                continue;
-            };
-            let digest: [u8; 32] = Sha256::digest(&bytes).into();
-            let Some(at) = self.known.iter().position(|known| known.uki == digest) else {
-                continue;
-            };
-            let whole = self.slot_of(at)?;
-            ensure!(
-                whole.is_some(),
-                "{when}: {name} is armed, and no slot holds {}; entries are {names:?}",
-                self.known[at].built.version
-            );
-            // Blessed: without counter. One on trial is not known to be good.
-            good |= !name.contains('+');
-        }
-        ensure!(
-            good,
-            "{when}: no known-good entry is whole; entries are {names:?}"
-        );
-        self.foreign_judges(when)
-    }
-
-    /// The slot that holds this release, data and tree.
-    fn slot_of(&mut self, at: usize) -> Result<Option<&'static str>> {
-        let version = self.known[at].built.version.clone();
-        for slot in ["a", "b"] {
-            if !self.slots.contains_key(slot) {
-                let found = self.content(slot)?;
-                self.slots.insert(slot, found);
-            }
-            if self.slots[slot].as_ref() == Some(&version) {
-                return Ok(Some(slot));
-            }
-        }
-        Ok(None)
-    }
-
-    /// The release that a slot's partitions hold, byte for byte, as `veritysetup` confirms it.
-    fn content(&self, slot: &str) -> Result<Option<String>> {
-        for known in &self.known {
-            let (data, tree) = (format!("root-{slot}"), format!("root-{slot}-verity"));
-            if self.raw.begins_with(&data, &known.built.root)?
-                && self.raw.begins_with(&tree, &known.built.tree)?
-            {
-                ensure!(
-                    known.length <= self.raw.partition(&data)?.size,
-                    "the slot is smaller than its image"
-                );
-                return Ok(Some(known.built.version.clone()));
-            }
-        }
-        Ok(None)
-    }
-
-    /// The partition table is written at installation and never after.
-    fn table(&self, when: &str) -> Result<()> {
-        if self.judged % 50 == 1 {
-            let sfdisk = tool("sfdisk").context("sfdisk is missing (package fdisk)")?;
-            capture(Command::new(sfdisk).arg("--verify").arg(&self.path))
-                .with_context(|| format!("{when}: the partition table"))?;
-        }
-        Ok(())
-    }
-
-    /// `fsck.fat` must find nothing that it could not put right by itself, looked at now and then, since
-    /// it reads the whole ESP.
-    fn foreign_judges(&mut self, when: &str) -> Result<()> {
-        if self.judged % 10 != 1 {
-            return Ok(());
-        }
-        let esp = self.folder.join("esp.img");
-        self.raw.extract("esp", &esp)?;
-        let fsck = tool("fsck.fat").context("fsck.fat is missing (package dosfstools)")?;
-        let looked = Command::new(&fsck).arg("-n").arg(&esp).output()?;
-        if !looked.status.success() {
-            self.dirty += 1;
-            let repaired = Command::new(&fsck).arg("-a").arg(&esp).output()?;
-            let again = Command::new(&fsck).arg("-n").arg(&esp).output()?;
-            ensure!(
-                again.status.success(),
-                "{when}: fsck.fat cannot repair the ESP: {}{}",
-                String::from_utf8_lossy(&looked.stdout),
-                String::from_utf8_lossy(&repaired.stdout)
-            );
-        }
-        Ok(())
-    }
-
     fn summary(&self) -> String {
         format!(
-            "{} requests in {} groups; {} states judged, {} of them with losses; fsck.fat put {} right; \
-             a known-good entry was whole in all",
+            "{} requests in {} groups, {} states with losses; {}",
             self.log.entries().len(),
             self.log.epochs().len(),
-            self.judged,
             self.lost,
-            self.dirty
+            self.judge.summary()
         )
     }
 

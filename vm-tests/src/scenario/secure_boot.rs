@@ -1,6 +1,6 @@
 //! Scenario 8: with Secure Boot nothing unsigned is taken by the agent, or started by the firmware.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
@@ -9,25 +9,21 @@ use crate::host::{Deadline, capture};
 use crate::image::{Built, Wanted};
 use crate::lab::Lab;
 use crate::node::{BOOT, Node};
-use crate::qemu::Firmware;
-
-/// The key whose certificate Debian's `OVMF_VARS_4M.snakeoil.fd` has enrolled as platform, exchange and
-/// signature key. Everybody has it: it is for tests and for nothing else.
-const KEY: &str = "/usr/share/ovmf/PkKek-1-snakeoil.key";
-const CERTIFICATE: &str = "/usr/share/ovmf/PkKek-1-snakeoil.pem";
-const PASSPHRASE: &str = "pass:snakeoil";
+use crate::qemu::Disk;
 
 pub(super) fn play(lab: &mut Lab) -> Result<()> {
-    let own = own_key(lab)?;
+    let keys = own_keys(lab)?;
+    let own = (keys.join("db.key"), keys.join("db.pem"));
     let foreign = foreign_key(lab)?;
     let first = sign(lab, "1.0", Some(&own))?;
     let unsigned = sign(lab, "1.1", None)?;
     let strange = sign(lab, "1.2", Some(&foreign))?;
     let good = sign(lab, "1.3", Some(&own))?;
 
-    let mut node = Node::first_start_on(lab, &first, |spec| {
-        spec.firmware = Firmware::SecureBoot;
-    })?;
+    // No keys are in the firmware: the loader enrols ours at the first start, and restarts.
+    let enrol = format!("{}", keys.display());
+    let disk = lab.disk_with(&first, &["--enrol", &enrol])?;
+    let mut node = Node::first_start_on(lab, &first, |spec| spec.disk = Disk::Over(disk))?;
     node.sh("test \"$(tail -c 1 /sys/firmware/efi/efivars/SecureBoot-* | od -An -tu1)\" -eq 1")?;
     for (release, code) in [
         (&unsigned, "uki-unsigned"),
@@ -60,6 +56,8 @@ pub(super) fn play(lab: &mut Lab) -> Result<()> {
 /// it is reset, which a hardware watchdog would do.
 fn force(node: &mut Node, unsigned: &Built) -> Result<()> {
     let bytes = std::fs::read(&unsigned.uki)?;
+    // It would take away what is not what its name says.
+    node.sh("systemctl stop twinroot-read.socket twinroot-control.socket twinroot-agent.service")?;
     node.put("/efi/EFI/Linux/twinroot_9.9_0000000000000000+1.efi", &bytes)?;
     node.sh("sync; systemctl --no-block reboot")?;
     let running = node.on()?;
@@ -98,13 +96,13 @@ fn sign(lab: &Lab, version: &str, key: Option<&(PathBuf, PathBuf)>) -> Result<Bu
     Ok(built)
 }
 
-/// The enrolled test key, without its passphrase.
-fn own_key(lab: &Lab) -> Result<(PathBuf, PathBuf)> {
-    let key = lab.folder().join("own.key");
-    let mut open = Command::new("openssl");
-    open.args(["pkey", "-in", KEY, "-passin", PASSPHRASE, "-out"]);
-    capture(open.arg(&key))?;
-    Ok((key, Path::new(CERTIFICATE).to_owned()))
+/// Platform, exchange and signature key of this machine, as a publisher makes them.
+fn own_keys(lab: &Lab) -> Result<PathBuf> {
+    let folder = lab.folder().join("keys");
+    let mut make = Command::new(lab.image_program());
+    make.args(["--quiet", "keys"]).arg(&folder);
+    capture(&mut make)?;
+    Ok(folder)
 }
 
 /// A key that no firmware knows.

@@ -11,7 +11,9 @@ pub(super) fn play(lab: &mut Lab) -> Result<()> {
     let (mut node, old) = Node::started(lab, "1.0")?;
     let new = lab.build(&Wanted::test("1.1"))?;
     let entries = node.sh("ls /efi/EFI/Linux")?;
-    node.publisher.release(&new, "5s")?;
+    // Without deltas, so that it is known which files the node has to fetch.
+    node.publisher
+        .release_with(&new, "5s", &["--delta-from", "0"])?;
     let uki = published_uki(&node, &new.uki)?;
     let cases = [
         ("metadata", "timestamp.json".to_owned(), 100, TRUST),

@@ -8,16 +8,39 @@ use crate::lab::Lab;
 use crate::node::Node;
 use crate::offline::RawDisk;
 
+/// On the lean variant.
 pub(super) fn play(lab: &mut Lab) -> Result<()> {
-    let (mut node, old) = Node::started(lab, "1.0")?;
-    node.expect_enforced(&old, "a")?;
+    let (old, new) = (Wanted::test("1.0"), Wanted::test("1.1"));
+    arrive(lab, [&old, &new], 512)
+}
+
+/// On everything that ships.
+pub(super) fn play_shipped(lab: &mut Lab) -> Result<()> {
+    let (old, new) = (Wanted::shipped("1.0"), Wanted::shipped("1.1"));
+    arrive(lab, [&old, &new], 1024)
+}
+
+fn arrive(lab: &mut Lab, [old, new]: [&Wanted; 2], memory: u32) -> Result<()> {
+    let (old, new) = (lab.build(old)?, lab.build(new)?);
+    let mut node = Node::install_on(lab, &old, |spec| spec.memory = memory)?;
+    node.power_on()?;
     lab.figure(format!(
-        "power-on to a committed first boot: {:.0} CPU-seconds",
+        "power-on to a first boot that answers: {:.0} CPU-seconds",
         node.on()?.cpu()?.as_secs_f64()
     ));
-    let new = lab.build(&Wanted::test("1.1"))?;
+    node.follow()?;
+    node.wait_committed("1.0")?;
+    node.expect_enforced(&old, "a")?;
     node.publish(&new)?;
-    node.wait_boot()?;
+    let memory = node.watch_agent_until_boot()?;
+    lab.figure(format!(
+        "agent's largest memory while it updated: {memory} KiB"
+    ));
+    ensure!(memory > 0, "the agent's memory was never seen");
+    ensure!(
+        memory <= 48 << 10,
+        "the agent took {memory} KiB while it updated, more than 48 MiB"
+    );
     let status = node.wait_committed("1.1")?;
     node.expect_enforced(&new, "b")?;
     ensure!(
@@ -25,7 +48,10 @@ pub(super) fn play(lab: &mut Lab) -> Result<()> {
         "the fallback is {}, and 1.0 has run and was healthy",
         status["fallback"]
     );
-    figures(lab, &mut node)?;
+    lab.figure(format!("loader: {}", status["loader"]));
+    for line in node.good(&["twinroot", "history"])?.lines() {
+        lab.figure(format!("history: {line}"));
+    }
     let proof = node.json(&["verify"])?;
     ensure!(proof["all-good"] == true, "`twinroot verify` says {proof}");
     expect_history(&mut node, &new)?;
@@ -33,18 +59,24 @@ pub(super) fn play(lab: &mut Lab) -> Result<()> {
     expect_slot(&disk, "a", &old)?;
     expect_slot(&disk, "b", &new)?;
     expect_entries(&disk, &[&old, &new])?;
+    committed_start(lab, &mut node)?;
     node.passed();
     Ok(())
 }
 
-fn figures(lab: &mut Lab, node: &mut Node) -> Result<()> {
-    let agent = node.sh("pid=$(systemctl show -P MainPID twinroot-agent.service)\n\
-                         sed -n 's/^VmHWM:[[:space:]]*//p' /proc/$pid/status")?;
+/// What a start of a committed system costs, up to the agent's first answer.
+fn committed_start(lab: &mut Lab, node: &mut Node) -> Result<()> {
+    node.switch_on()?;
+    node.wait_boot()?;
+    let agent = "until [ -S /run/twinroot/read.sock ]; do sleep 0.1; done\n\
+                 systemctl show -P CPUUsageNSec twinroot-agent.service";
+    let nanoseconds: f64 = node.sh(agent)?.trim().parse()?;
     lab.figure(format!(
-        "agent's largest memory since its start: {}",
-        agent.trim()
+        "power-on of a committed system to its agent: {:.1} CPU-seconds of emulation, {:.2} of them the agent's",
+        node.on()?.cpu()?.as_secs_f64(),
+        nanoseconds / 1e9
     ));
-    Ok(())
+    node.power_off().map(drop)
 }
 
 /// The history tells of the commit, and names the root hash that the builder computed.

@@ -34,6 +34,9 @@ enum Task {
         /// Only the few that run with every change
         #[arg(long, conflicts_with = "names")]
         smoke: bool,
+        /// Machines at once; each takes a processor
+        #[arg(long, default_value = "1")]
+        jobs: usize,
         #[command(flatten)]
         programs: ProgramArgs,
     },
@@ -84,8 +87,9 @@ fn main() -> ExitCode {
         Task::Run {
             names,
             smoke,
+            jobs,
             programs,
-        } => play::run(&names, smoke, &programs.programs()),
+        } => play::run(&names, smoke, jobs, &programs.programs()),
         Task::Demo { programs } => play::demo(&programs.programs()),
         Task::Boot { disk } => boot(&disk),
     };

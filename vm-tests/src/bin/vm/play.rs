@@ -1,17 +1,18 @@
 //! Plays scenarios one after the other, and says how each ended. None is played twice.
 
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use vm_tests::host::{target, tool};
+use vm_tests::host::{say, speak_as, target, tool};
 use vm_tests::image::Programs;
 use vm_tests::lab::Lab;
 use vm_tests::qemu::InfraStall;
 use vm_tests::scenario::{ALL, Scenario};
 
 /// What the build host needs, and the Debian packages that bring it.
-const NEEDS: [(&str, &str); 9] = [
+const NEEDS: [(&str, &str); 13] = [
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("qemu-img", "qemu-utils"),
     ("mmdebstrap", "mmdebstrap"),
@@ -21,6 +22,10 @@ const NEEDS: [(&str, &str); 9] = [
     ("mke2fs", "e2fsprogs"),
     ("veritysetup", "cryptsetup-bin"),
     ("setpriv", "util-linux"),
+    ("swtpm", "swtpm"),
+    ("swtpm_setup", "swtpm-tools"),
+    ("sbsign", "sbsigntool"),
+    ("openssl", "openssl"),
 ];
 /// Firmware, from the package `ovmf`.
 const FIRMWARE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
@@ -33,7 +38,7 @@ enum End {
 }
 
 /// Plays those that are named, or all.
-pub(crate) fn run(names: &[String], smoke: bool, programs: &Programs) -> Result<()> {
+pub(crate) fn run(names: &[String], smoke: bool, jobs: usize, programs: &Programs) -> Result<()> {
     let chosen = choose(names, smoke)?;
     let missing = missing();
     if !missing.is_empty() {
@@ -48,23 +53,62 @@ pub(crate) fn run(names: &[String], smoke: bool, programs: &Programs) -> Result<
         );
         return Ok(());
     }
-    let mut ends = Vec::new();
-    for scenario in chosen {
-        println!(
-            "\n{:>2}  {}: {}",
-            scenario.number, scenario.name, scenario.promise
-        );
-        let begin = Instant::now();
-        let end = play(scenario, programs);
-        let took = begin.elapsed();
-        match &end {
-            End::Passed => println!("    passed in {}", seconds(took)),
-            End::Failed(why) => println!("    FAILED after {}: {why}", seconds(took)),
-            End::Stalled(why) => println!("    INFRA-STALL after {}: {why}", seconds(took)),
-        }
-        ends.push((scenario, end, took));
-    }
+    let begin = Instant::now();
+    let ends = match jobs {
+        0 | 1 => chosen.into_iter().map(|one| told(one, programs)).collect(),
+        _ => at_once(chosen, jobs, programs),
+    };
+    println!("\nall of it in {}", seconds(begin.elapsed()));
     summary(&ends)
+}
+
+/// How a scenario ended, and how long it took.
+type Told = (&'static Scenario, End, Duration);
+
+/// Plays one and says how it ended.
+fn told(scenario: &'static Scenario, programs: &Programs) -> Told {
+    println!(
+        "\n{:>2}  {}: {}",
+        scenario.number, scenario.name, scenario.promise
+    );
+    let begin = Instant::now();
+    let end = play(scenario, programs);
+    let took = begin.elapsed();
+    say(&match &end {
+        End::Passed => format!("passed in {}", seconds(took)),
+        End::Failed(why) => format!("FAILED after {}: {why}", seconds(took)),
+        End::Stalled(why) => format!("INFRA-STALL after {}: {why}", seconds(took)),
+    });
+    (scenario, end, took)
+}
+
+/// Several machines at once, each on a processor of its own: the longest scenarios begin, so that none is
+/// left to run alone at the end. Lines begin with the scenario's name.
+fn at_once(mut chosen: Vec<&'static Scenario>, jobs: usize, programs: &Programs) -> Vec<Told> {
+    chosen.sort_by_key(|scenario| std::cmp::Reverse(scenario.minutes));
+    let left = Mutex::new(chosen.into_iter());
+    let ends = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..jobs {
+            scope.spawn(|| {
+                loop {
+                    // Bound here, so that the lock is not held while the scenario is played.
+                    let next = locked(&left).next();
+                    let Some(scenario) = next else { break };
+                    speak_as(scenario.name);
+                    let end = told(scenario, programs);
+                    locked(&ends).push(end);
+                }
+            });
+        }
+    });
+    let mut ends = ends.into_inner().unwrap_or_else(PoisonError::into_inner);
+    ends.sort_by_key(|(scenario, ..)| scenario.number);
+    ends
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Tells the demonstration's story.
@@ -126,7 +170,7 @@ fn play(scenario: &Scenario, programs: &Programs) -> End {
     }
 }
 
-fn summary(ends: &[(&Scenario, End, Duration)]) -> Result<()> {
+fn summary(ends: &[Told]) -> Result<()> {
     println!();
     let (mut passed, mut failed, mut stalled) = (0, 0, 0);
     for (scenario, end, took) in ends {
