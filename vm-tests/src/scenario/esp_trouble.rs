@@ -1,6 +1,7 @@
 //! Scenario 7: an ESP on which an update cannot be done is refused with the reason, and no harm.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
 use crate::image::Wanted;
 use crate::lab::Lab;
@@ -32,17 +33,15 @@ pub(super) fn play(lab: &mut Lab) -> Result<()> {
         node.sh(&format!("ls /efi/EFI >/dev/null; {break_it}"))?;
         node.look_now()?;
         let status = node.wait_status(&format!("refusal while the ESP is {what}"), |status| {
-            status["last-failure"]["code"]
-                .as_str()
-                .is_some_and(|code| code.starts_with("esp-"))
+            refusal(status).is_some()
         })?;
-        let failure = &status["last-failure"];
-        lab.figure(format!("ESP {what}: {failure}"));
+        let refusal = refusal(&status).context("it was there just now")?;
+        lab.figure(format!("ESP {what}: {refusal}"));
         ensure!(
-            failure["remedy"]
+            refusal["remedy"]
                 .as_str()
                 .is_some_and(|text| !text.is_empty()),
-            "the refusal has no remedy: {failure}"
+            "the refusal has no remedy: {refusal}"
         );
         node.expect_enforced(&old, "a")?;
         node.sh(put_right)?;
@@ -58,4 +57,21 @@ pub(super) fn play(lab: &mut Lab) -> Result<()> {
     );
     node.passed();
     Ok(())
+}
+
+/// What says that the ESP is in the way: a reason to wait, found before a byte is fetched, or a failure on the
+/// way.
+fn refusal(status: &Value) -> Option<Value> {
+    let failure = &status["last-failure"];
+    let failed = failure["code"]
+        .as_str()
+        .is_some_and(|code| code.starts_with("esp-"));
+    let reasons = status["waits-for"].as_array().into_iter().flatten();
+    let about_esp = |reason: &&Value| {
+        reason["sentence"]
+            .as_str()
+            .is_some_and(|text| text.contains("ESP"))
+    };
+    let waits = reasons.into_iter().find(about_esp).cloned();
+    waits.or_else(|| failed.then(|| failure.clone()))
 }
