@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use twinroot_core::clock::TrustedNow;
 use twinroot_core::facts::Facts;
-use twinroot_core::health::{CheckResult, Judge};
+use twinroot_core::health::{Check, CheckState, Journal, Judge};
 use twinroot_core::records::{RecordChange, Records};
-use twinroot_core::update::{self, Event, Phase, Saved, SavedRelease, State, Transition};
+use twinroot_core::update::{self, Event, Note, Phase, Saved, SavedRelease, State, Transition};
 use twinroot_ports::{Code, Failure, Outcome, Ports};
 use twinroot_trust::digest::Digest;
 use twinroot_trust::time::UnixTime;
 use twinroot_trust::tuf::Trusted;
 
+use crate::history;
 use crate::observe;
 use crate::observer::{Counters, Observer, Totals};
 use crate::options::Options;
@@ -35,9 +36,12 @@ pub struct Agent<'a> {
     pub(crate) records: Records,
     pub(crate) counters: Counters,
     pub(crate) judge: Option<Judge>,
-    pub(crate) results: Vec<CheckResult>,
-    /// Shortest period of the checks that ran last, in milliseconds.
-    pub(crate) shortest_period: Option<u64>,
+    /// What each health check said last.
+    pub(crate) health: Journal,
+    /// The checks that were looked at last.
+    pub(crate) checks: Vec<Check>,
+    /// Who asked for what is being done, where somebody did.
+    pub(crate) by: Option<String>,
     /// When the daemon checks next; nothing where no daemon plans it.
     pub(crate) next_check: Option<UnixTime>,
     facts: Facts,
@@ -98,8 +102,9 @@ impl<'a> Agent<'a> {
             records,
             counters: Counters::default(),
             judge: None,
-            results: Vec::new(),
-            shortest_period: None,
+            health: Journal::default(),
+            checks: Vec::new(),
+            by: None,
             next_check: None,
             facts,
             recorder,
@@ -240,10 +245,22 @@ impl<'a> Agent<'a> {
         self.counters.totals()
     }
 
-    /// Results of the last round of health checks.
+    /// What each health check said last.
     #[must_use]
-    pub fn health(&self) -> &[CheckResult] {
-        &self.results
+    pub fn health(&self) -> Vec<CheckState> {
+        self.health.states(&self.checks)
+    }
+
+    /// Whether everything required on this machine held when it was looked at last.
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        self.health.holds(&self.checks)
+    }
+
+    /// Shortest period of the checks that were looked at last, in milliseconds.
+    pub(crate) fn shortest_period(&self) -> Option<u64> {
+        let periods = self.checks.iter().map(|c| c.period.0.saturating_mul(1000));
+        periods.min()
     }
 
     pub(crate) fn save_state(&mut self, saved: &Saved) -> Outcome<()> {
@@ -283,6 +300,17 @@ impl<'a> Agent<'a> {
             self.change_records(&RecordChange::Know(release.clone()))?;
         }
         Ok(())
+    }
+
+    /// A line of history for a request that is being carried out.
+    pub(crate) fn note_request(&self, words: &str) -> Outcome<()> {
+        let note = Note {
+            what: "asked",
+            release: None,
+            detail: words.to_owned(),
+        };
+        self.observer.note(&note);
+        history::append(self, &note, &self.facts)
     }
 
     pub(crate) fn reboot(&mut self, reason: &str) -> Outcome<()> {

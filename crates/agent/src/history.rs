@@ -3,9 +3,10 @@
 
 use twinroot_core::facts::Facts;
 use twinroot_core::update::Note;
-use twinroot_ports::{Code, Failure, Outcome, Ports, Store};
+use twinroot_ports::{Code, Failure, Outcome, Store};
 
-use crate::observer::Totals;
+use crate::agent::Agent;
+use crate::reports;
 
 /// Folder of the history in the store.
 const FOLDER: &str = "history";
@@ -13,10 +14,16 @@ const FOLDER: &str = "history";
 /// Lines that are kept: at a release a week with a dozen lines each, more than a year and a half.
 const KEPT: usize = 1000;
 
+/// Lines that are about a verdict, and so carry the checks with their evidence.
+const VERDICTS: [&str; 4] = ["committed", "kept", "trial-failed", "degraded"];
+/// Lines that carry what a failed trial has left.
+const LEFT: [&str; 2] = ["denied", "rolled-back"];
+
 pub use twinroot_core::wire::HistoryLine;
 
 /// Appends a line.
-pub(crate) fn append(ports: Ports<'_>, note: &Note, facts: &Facts, totals: Totals) -> Outcome<()> {
+pub(crate) fn append(agent: &Agent<'_>, note: &Note, facts: &Facts) -> Outcome<()> {
+    let (ports, totals) = (agent.ports, agent.counters.totals());
     let names = ports.store.list(FOLDER)?;
     let number = names.iter().filter_map(|n| number_of(n)).max().unwrap_or(0) + 1;
     let line = HistoryLine {
@@ -29,17 +36,37 @@ pub(crate) fn append(ports: Ports<'_>, note: &Note, facts: &Facts, totals: Total
         detail: note.detail.clone(),
         fetched: totals.fetched,
         written: totals.written,
+        by: agent.by.clone(),
+        health: match VERDICTS.contains(&note.what) {
+            true => agent.health(),
+            false => Vec::new(),
+        },
+        left: left(agent, note),
     };
     let name = format!("{FOLDER}/{number:08}.json");
     let bytes = serde_json::to_vec(&line)
         .map_err(|e| Failure::new(Code::Internal, name.clone(), e.to_string()))?;
     ports.store.write(&name, &bytes)?;
+    reports::keep(agent, &line)?;
     if names.len() >= KEPT
         && let Some(oldest) = names.first()
     {
         ports.store.remove(&full(oldest))?;
     }
     Ok(())
+}
+
+/// What the trial that a line is about has left, as its denial remembers it.
+fn left(agent: &Agent<'_>, note: &Note) -> Option<twinroot_core::records::Left> {
+    let release = note
+        .release
+        .as_ref()
+        .filter(|_| LEFT.contains(&note.what))?;
+    let mut denials = agent.records.denied.iter();
+    denials
+        .find(|denial| denial.concerns(release))?
+        .left
+        .clone()
 }
 
 fn full(name: &str) -> String {

@@ -19,6 +19,7 @@ mod options;
 pub mod perform;
 mod recorder;
 pub mod report;
+pub mod reports;
 pub mod request;
 
 pub use agent::Agent;

@@ -25,6 +25,8 @@ pub trait Observer: Sync {
     fn progress(&self, _progress: &Progress) {}
     /// Health was judged.
     fn health(&self, _purpose: HealthPurpose, _verdict: &HealthVerdict) {}
+    /// The loop waits for something that is bounded in time.
+    fn alive(&self) {}
     /// A line of history.
     fn note(&self, _note: &Note) {}
 }

@@ -9,6 +9,8 @@ use twinroot_trust::keys::KeyPolicy;
 use twinroot_trust::release::Identity;
 use twinroot_trust::tuf::Limits;
 
+use crate::reports::NodeKey;
+
 /// Everything that does not change while the program runs.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -26,10 +28,14 @@ pub struct Options {
     pub seed: Seed,
     /// Times of a probation.
     pub health: Rules,
+    /// Signs this node's reports; without it none are made.
+    pub key: Option<NodeKey>,
 }
 
 /// Milliseconds in a second; policy times are in milliseconds since boot.
 const MILLIS: u64 = 1000;
+/// Seconds that the last round before a verdict may take: the longest time of a check.
+const LAST_ROUND: u64 = 300;
 
 impl Options {
     /// From validated settings, and the rules of the time zone that they name.
@@ -46,7 +52,7 @@ impl Options {
             architecture: settings.identity.architecture.clone(),
             channel: settings.update.channel.clone(),
         };
-        let deadline = settings.health.deadline.0 + settings.health.remote_extension.0;
+        let deadline = settings.health.deadline.0 + settings.health.remote_extension.0 + LAST_ROUND;
         let mut key_policy = KeyPolicy::node();
         key_policy.p256 = settings.trust.p256;
         Self {
@@ -56,7 +62,7 @@ impl Options {
                 tries: settings.update.tries,
                 max_attempts: settings.update.attempts,
                 // The verdict itself knows when the deadline moves for remote checks; this is the
-                // line behind which nothing is waited for at all.
+                // line behind which nothing is waited for at all, after its last round.
                 trial_deadline: deadline * MILLIS,
                 metadata_max_age: settings.reboot.max_metadata_age.0 * MILLIS,
                 schedule: settings.reboot.schedule(zone),
@@ -70,7 +76,9 @@ impl Options {
                 probation: settings.health.probation,
                 deadline: settings.health.deadline,
                 remote_extension: settings.health.remote_extension,
+                on_remote_loss: settings.health.on_remote_loss,
             },
+            key: None,
         }
     }
 }

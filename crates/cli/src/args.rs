@@ -268,6 +268,9 @@ pub(crate) struct Deny {
     /// Version, root hash or digest of the boot image
     #[arg(value_name = "RELEASE")]
     pub(crate) release: String,
+    /// For so long (12h, 30d); without it until `undeny`
+    #[arg(long = "for", value_name = "SPAN")]
+    pub(crate) span: Option<String>,
     /// Why
     #[arg(
         long,

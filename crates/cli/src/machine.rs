@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use twinroot_agent::reports::NodeKey;
 use twinroot_agent::{Agent, Observer, Options};
 use twinroot_core::config::{Origins, Settings};
 use twinroot_core::error::{Code, Failure};
@@ -12,8 +13,11 @@ use twinroot_ports::{Outcome, Ports, Store};
 
 use crate::observe::Watcher;
 
-/// Blob of the store that holds the node's secret for rollouts.
+/// Blob of the store that holds the node's secret for rollouts. Looking on needs none: only a check
+/// asks the rollout, and a check acts.
 pub(crate) const SEED: &str = "seed";
+/// Blob with the secret of the key that signs this node's reports.
+pub(crate) const KEY: &str = "node-key";
 
 /// A machine with its ports.
 #[derive(Debug)]
@@ -95,9 +99,13 @@ impl Node {
 
     fn options(&self, access: Access) -> Outcome<Options> {
         let settings = self.settings();
-        let seed = seed(self.ports().store, access)?;
+        let store = self.ports().store;
+        let seed = secret(store, SEED, access)?.unwrap_or_default();
         let zone = twinroot_host::zone::read(&settings.reboot.zone)?;
-        Ok(Options::from_settings(settings, self.anchor()?, seed, zone))
+        let seed = Seed::from_bytes(seed);
+        let mut options = Options::from_settings(settings, self.anchor()?, seed, zone);
+        options.key = secret(store, KEY, access)?.map(NodeKey::from_secret);
+        Ok(options)
     }
 
     fn open_agent<'a>(
@@ -114,25 +122,25 @@ impl Node {
     }
 }
 
-/// The node's secret, made once. Looking on needs none: only a check asks the rollout, and a check
-/// acts.
-fn seed(store: &dyn Store, access: Access) -> Outcome<Seed> {
+/// A secret of the node, made once by whoever acts first; whoever only looks makes none.
+fn secret(store: &dyn Store, name: &str, access: Access) -> Outcome<Option<[u8; 32]>> {
     let mut bytes = [0; 32];
-    match (store.read(SEED)?, access) {
+    match (store.read(name)?, access) {
         (Some(kept), _) => {
             bytes = kept.try_into().map_err(|kept: Vec<u8>| {
                 let cause = format!("it has {} bytes, not 32", kept.len());
-                Failure::new(Code::StateDamaged, "the node's rollout seed", cause)
-                    .with_remedy("remove it; the node then takes another place in rollouts")
+                Failure::new(Code::StateDamaged, format!("the node's {name}"), cause).with_remedy(
+                    "remove it; the node then makes a new one, and is a new node to others",
+                )
             })?;
         }
-        (None, Access::Look) => {}
+        (None, Access::Look) => return Ok(None),
         (None, Access::Act) => {
             getrandom::fill(&mut bytes).map_err(|e| {
                 Failure::new(Code::Internal, "the system's random numbers", e.to_string())
             })?;
-            store.write(SEED, &bytes)?;
+            store.write(name, &bytes)?;
         }
     }
-    Ok(Seed::from_bytes(bytes))
+    Ok(Some(bytes))
 }

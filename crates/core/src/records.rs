@@ -12,6 +12,7 @@ use twinroot_trust::time::UnixTime;
 use twinroot_trust::version::Version;
 
 use crate::error::Code;
+use crate::facts::Remains;
 use crate::update::candidate::SavedRelease;
 
 /// Releases remembered at the most: both slots, the staged one, and one that was left.
@@ -25,6 +26,45 @@ pub enum DeniedBy {
     Node,
     /// A person.
     Person,
+}
+
+/// What a trial that died has left, so that whoever reads of a denial need not search for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub struct Left {
+    /// The furthest stage of its last start, in the words of the boot format; nothing where the start
+    /// left no mark.
+    pub stage: Option<String>,
+    /// What failed on the way to the next stage, where somebody could still say so.
+    pub failed: String,
+    /// The last 4 KiB of its kernel log, where the firmware kept them.
+    pub console: String,
+}
+
+impl Left {
+    /// From what was found; a trial of which nothing was found has left nothing, and that is said.
+    #[must_use]
+    pub fn of(remains: Option<&Remains>) -> Self {
+        match remains {
+            None => Self {
+                stage: None,
+                failed: String::new(),
+                console: String::new(),
+            },
+            Some(remains) => Self {
+                stage: Some(String::from(remains.stage.as_str())),
+                failed: remains.failed.clone(),
+                console: remains.console.clone(),
+            },
+        }
+    }
+
+    /// Whether nothing was left.
+    #[must_use]
+    pub const fn is_nothing(&self) -> bool {
+        self.stage.is_none() && self.failed.is_empty() && self.console.is_empty()
+    }
 }
 
 /// A release remembered as bad, by the digests of what boots.
@@ -46,6 +86,12 @@ pub struct Denial {
     pub first_seen: UnixTime,
     /// When last: a release that fails again after being forced.
     pub last_seen: UnixTime,
+    /// Until when, where a person said so. What the node denies by itself does not expire.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<UnixTime>,
+    /// What the failed trial has left; nothing where there was no trial.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<Left>,
 }
 
 impl Denial {
@@ -54,6 +100,15 @@ impl Denial {
     #[must_use]
     pub fn concerns(&self, release: &SavedRelease) -> bool {
         self.root_hash == release.root_hash || self.uki == release.uki
+    }
+
+    /// Whether it holds at this time.
+    #[must_use]
+    pub fn holds(&self, now: UnixTime) -> bool {
+        match self.by {
+            DeniedBy::Node => true,
+            DeniedBy::Person => self.until.is_none_or(|until| now < until),
+        }
     }
 
     fn is_named(&self, name: &str) -> bool {
@@ -136,16 +191,18 @@ impl Records {
         max(self.floor.as_ref(), stamped)
     }
 
-    /// The denial of a release, if there is one.
+    /// The denial of a release that holds now, if there is one.
     #[must_use]
-    pub fn denial_of(&self, release: &SavedRelease) -> Option<&Denial> {
-        self.denied.iter().find(|d| d.concerns(release))
+    pub fn denial_of(&self, release: &SavedRelease, now: UnixTime) -> Option<&Denial> {
+        let mut holding = self.denied.iter().filter(|d| d.holds(now));
+        holding.find(|d| d.concerns(release))
     }
 
-    /// Whether something that boots this root is denied.
+    /// Whether something that boots this root is denied now.
     #[must_use]
-    pub fn denies_root(&self, root: &Digest) -> Option<&Denial> {
-        self.denied.iter().find(|d| d.root_hash == *root)
+    pub fn denies_root(&self, root: &Digest, now: UnixTime) -> Option<&Denial> {
+        let mut holding = self.denied.iter().filter(|d| d.holds(now));
+        holding.find(|d| d.root_hash == *root)
     }
 
     /// The release that has this root hash.
@@ -185,10 +242,21 @@ impl Records {
         let same = |d: &&mut Denial| d.root_hash == denial.root_hash && d.uki == denial.uki;
         if let Some(known) = self.denied.iter_mut().find(same) {
             known.last_seen = max(known.last_seen, denial.last_seen);
-            if denial.by == DeniedBy::Node {
-                known.by = DeniedBy::Node;
-                known.code = denial.code;
-                known.reason.clone_from(&denial.reason);
+            match (denial.by, known.by) {
+                (DeniedBy::Node, _) => {
+                    known.by = DeniedBy::Node;
+                    known.code = denial.code;
+                    known.reason.clone_from(&denial.reason);
+                    known.until = None;
+                    let kept = known.left.take().filter(|left| !left.is_nothing());
+                    let new = denial.left.clone().filter(|left| !left.is_nothing());
+                    known.left = new.or(kept).or_else(|| denial.left.clone());
+                }
+                (DeniedBy::Person, DeniedBy::Person) => {
+                    known.until = denial.until;
+                    known.reason.clone_from(&denial.reason);
+                }
+                (DeniedBy::Person, DeniedBy::Node) => {}
             }
         } else {
             self.denied.push(denial.clone());

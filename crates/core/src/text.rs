@@ -46,6 +46,14 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
+/// The end of a text: at most so many bytes, from a whole character on.
+#[must_use]
+pub fn tail(text: &str, most: usize) -> &str {
+    let from = text.len().saturating_sub(most);
+    let whole = (from..=text.len()).find(|at| text.is_char_boundary(*at));
+    &text[whole.unwrap_or(text.len())..]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,5 +79,13 @@ mod tests {
             assert_eq!(size(bytes), text);
         }
         assert_eq!(size(u64::MAX), "16777215.9 TiB");
+    }
+
+    #[test]
+    fn a_tail_begins_with_a_whole_character() {
+        assert_eq!(tail("abc", 5), "abc");
+        assert_eq!(tail("abc", 2), "bc");
+        assert_eq!(tail("a\u{fc}b", 2), "b");
+        assert_eq!(tail("a\u{fc}b", 3), "\u{fc}b");
     }
 }

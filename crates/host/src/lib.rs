@@ -12,6 +12,7 @@
 #![deny(missing_docs)]
 
 pub mod clock;
+pub mod collector;
 pub mod disk;
 pub mod drift;
 pub mod esp;

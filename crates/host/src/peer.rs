@@ -67,7 +67,39 @@ fn admit_by(proc: &Path, rules: Rules, peer: Named) -> Outcome<String> {
             "it is neither root nor in the group of the control socket",
         ));
     }
-    Ok(format!("user {} (process {})", peer.uid, peer.pid))
+    Ok(name_of(proc, peer.uid, peer.pid))
+}
+
+/// The name under which this process's own requests are written down.
+#[must_use]
+pub fn this_process() -> String {
+    let pid = i32::try_from(std::process::id()).unwrap_or(0);
+    name_of(Path::new("/proc"), nix::unistd::geteuid().as_raw(), pid)
+}
+
+/// User, process and program, by number and, where it is known, by name: `user root (0), process 10
+/// (curl)`. The numbers are the kernel's word, the names are for people.
+fn name_of(proc: &Path, uid: u32, pid: i32) -> String {
+    let plain = |text: &str| -> String {
+        let text = text.trim().chars().filter(|c| !c.is_control());
+        text.take(32).collect()
+    };
+    // Read as a file: a name service that hangs must not hold up a request.
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let of_uid = |line: &&str| line.split(':').nth(2).is_some_and(|n| n.parse() == Ok(uid));
+    let user = users
+        .lines()
+        .find(of_uid)
+        .and_then(|line| line.split(':').next());
+    let program = std::fs::read_to_string(proc.join(pid.to_string()).join("comm"));
+    let user = user.map_or_else(
+        || uid.to_string(),
+        |name| format!("{} ({uid})", plain(name)),
+    );
+    match program {
+        Ok(name) => format!("user {user}, process {pid} ({})", plain(&name)),
+        Err(_) => format!("user {user}, process {pid}"),
+    }
 }
 
 /// Supplementary groups of a process; none where they cannot be read.
@@ -96,6 +128,8 @@ mod tests {
             let folder = home.path().join(pid);
             std::fs::create_dir_all(folder.join("ns")).unwrap();
             symlink(namespace, folder.join("ns/user")).unwrap();
+            let mut comm = std::fs::File::create(folder.join("comm")).unwrap();
+            std::io::Write::write_all(&mut comm, b"ask\x1b it\n").unwrap();
         }
         let status = home.path().join("10/status");
         std::io::Write::write_all(
@@ -114,7 +148,7 @@ mod tests {
     fn root_of_the_host_may_act_and_root_of_a_container_may_not() {
         let proc = proc();
         let by = admit_by(proc.path(), RULES, named(10, 0, 0)).unwrap();
-        assert_eq!(by, "user 0 (process 10)");
+        assert_eq!(by, "user root (0), process 10 (ask it)");
         for pid in [11, 12, 0, -1] {
             let refused = admit_by(proc.path(), RULES, named(pid, 0, 0)).unwrap_err();
             assert_eq!(refused.code, Code::NotPermitted, "{pid}");

@@ -153,10 +153,11 @@ pub trait Fetch: Debug + Send + Sync {
 /// Runs health checks: what they say now, one result a check. Bounded in time by each check's
 /// timeout; a check that cannot be run is a result that says so, never a pass.
 pub trait Health: Debug + Send + Sync {
-    /// Runs the checks once.
-    fn run(&self, checks: &[Check]) -> Outcome<Vec<CheckResult>>;
-    /// The checks that the node's own folders define.
-    fn local_checks(&self) -> Outcome<Vec<Check>>;
+    /// Runs the checks once. `alive` is called every second or so, for whoever watches whether the
+    /// caller stands still.
+    fn run(&self, checks: &[Check], alive: &dyn Fn()) -> Outcome<Vec<CheckResult>>;
+    /// The checks that publisher and owner define on this node.
+    fn checks(&self) -> Outcome<Vec<Check>>;
 }
 
 /// What a gate answers.
@@ -179,6 +180,26 @@ pub trait RebootGate: Debug + Send + Sync {
     fn steady(&self) -> Outcome<()> {
         Ok(())
     }
+}
+
+/// What a collector of reports made of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Receipt {
+    /// It has it.
+    Taken,
+    /// It will never take it; why, in its words.
+    Refused {
+        /// Why.
+        why: String,
+    },
+}
+
+/// Whoever is told how updates end.
+pub trait Collector: Debug + Send + Sync {
+    /// Whether there is anybody to tell.
+    fn wanted(&self) -> bool;
+    /// Sends one signed report. An error is worth another try.
+    fn send(&self, report: &[u8]) -> Outcome<Receipt>;
 }
 
 /// The power button.
@@ -206,6 +227,8 @@ pub struct Ports<'a> {
     pub health: &'a dyn Health,
     /// Reboot gates.
     pub gate: &'a dyn RebootGate,
+    /// Reports.
+    pub collector: &'a dyn Collector,
     /// Reboot.
     pub power: &'a dyn Power,
 }

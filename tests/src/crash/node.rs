@@ -155,6 +155,8 @@ fn options(anchor: &[u8]) -> Options {
             probation: PROBATION,
             deadline: DEADLINE,
             remote_extension: Seconds(0),
+            on_remote_loss: twinroot_core::health::RemoteLoss::KeepNewSlot,
         },
+        key: None,
     }
 }

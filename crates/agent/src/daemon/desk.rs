@@ -285,6 +285,7 @@ impl Observer for Desk {
         let (verdict, detail) = match verdict {
             HealthVerdict::Pending => ("pending", None),
             HealthVerdict::Good => ("good", None),
+            HealthVerdict::Kept { lost } => ("good", Some(format!("without {}", lost.join(", ")))),
             HealthVerdict::Bad { check, detail } => ("bad", Some(format!("{check}: {detail}"))),
         };
         self.tell(Event::Health {

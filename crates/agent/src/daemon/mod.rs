@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use twinroot_core::config::Settings;
 use twinroot_core::facts::{BootTime, Now};
-use twinroot_core::health::Outcome as Ended;
 use twinroot_core::update::{Event, pace};
 use twinroot_core::wire::{Action, HealthStatus};
 use twinroot_ports::Outcome;
@@ -26,6 +25,11 @@ const ROUND: (u64, u64) = (500, 10_000);
 
 /// Pause in milliseconds before a gate that could not be told is told again.
 const TELL_AGAIN: u64 = 60_000;
+
+/// Pause in milliseconds before reports are sent again after a failure, and how often it doubles: to a
+/// little more than an hour.
+const REPORT_AGAIN: u64 = 60_000;
+const REPORT_DOUBLINGS: u32 = 6;
 
 /// The service manager, as far as it wants to hear of the loop.
 pub trait Service: Sync {
@@ -73,6 +77,8 @@ pub struct Daemon<'a> {
     gates_told: bool,
     /// When they were last told in vain.
     told_in_vain: Option<BootTime>,
+    /// When reports are sent next, and how often in a row that has failed.
+    reports: Option<(BootTime, u32)>,
 }
 
 impl std::fmt::Debug for Daemon<'_> {
@@ -109,6 +115,7 @@ impl<'a> Daemon<'a> {
             checks: (0, 0),
             gates_told: false,
             told_in_vain: None,
+            reports: None,
         })
     }
 
@@ -125,6 +132,7 @@ impl<'a> Daemon<'a> {
             }
             self.service.alive();
             self.tell_gates();
+            self.send_reports();
             match self.desk.wait(self.sleep()) {
                 Woken::Stop => {
                     self.service.stopping();
@@ -180,6 +188,25 @@ impl<'a> Daemon<'a> {
         }
     }
 
+    /// Sends reports that wait; again in growing pauses where the collector is away.
+    fn send_reports(&mut self) {
+        let now = self.now().boot;
+        let (due, failures) = self.reports.unwrap_or((now, 0));
+        if now < due {
+            return;
+        }
+        self.reports = match self.agent.send_reports() {
+            Ok(false) => None,
+            Ok(true) => Some((now, 0)),
+            Err(failure) => {
+                tracing::warn!(code = %failure.code, "reports wait: {failure}");
+                let pause = REPORT_AGAIN << failures.min(REPORT_DOUBLINGS);
+                let at = BootTime(now.0.saturating_add(pause));
+                Some((at, failures.saturating_add(1)))
+            }
+        };
+    }
+
     /// When the gates are to be told again, in milliseconds from now.
     fn until_told(&self, now: Now) -> u64 {
         match self.told_in_vain {
@@ -222,7 +249,7 @@ impl<'a> Daemon<'a> {
         let done = match &ask {
             Ask::Act(action, body) => {
                 tracing::info!(action = action.as_str(), by, "a request");
-                let done = request::carry_out(&mut self.agent, *action, body, &mut wait);
+                let done = request::carry_out(&mut self.agent, *action, body, &by, &mut wait);
                 self.ticked = self.now().boot;
                 done.and_then(|()| self.told(*action))
             }
@@ -261,7 +288,10 @@ impl<'a> Daemon<'a> {
             false => self.check_at.0.saturating_sub(now.boot.0),
         };
         let due = self.until_tick(now).unwrap_or(u64::MAX);
-        let due = due.min(check).min(self.until_told(now));
+        let reports = self
+            .reports
+            .map_or(u64::MAX, |(at, _)| at.0.saturating_sub(now.boot.0));
+        let due = due.min(check).min(self.until_told(now)).min(reports);
         let watchdog = self.service.watchdog().map(|time| time / 2);
         let clock = self.agent.ports().clock.trusted_for();
         [Some(LONGEST), watchdog, clock]
@@ -271,7 +301,7 @@ impl<'a> Daemon<'a> {
     }
 
     fn round(&self) -> u64 {
-        let shortest = self.agent.shortest_period.unwrap_or(ROUND.1);
+        let shortest = self.agent.shortest_period().unwrap_or(ROUND.1);
         shortest.clamp(ROUND.0, ROUND.1)
     }
 
@@ -279,12 +309,12 @@ impl<'a> Daemon<'a> {
     fn show(&self) -> Outcome<()> {
         let status = report::status(&self.agent, self.settings)?;
         self.service.status(&sentence(&status));
-        let results = self.agent.health().to_vec();
-        let healthy = results.iter().all(|result| result.outcome == Ended::Passed);
+        let checks = self.agent.health();
+        let healthy = self.agent.is_healthy();
         self.desk.show(Picture {
             why: report::why(&self.agent)?,
             status,
-            health: HealthStatus { results, healthy },
+            health: HealthStatus::of(checks, healthy),
             totals: self.agent.totals(),
             checks: self.checks,
         });

@@ -99,7 +99,7 @@ pub(crate) fn perform(
         }
         Effect::Note(note) => {
             agent.observer.note(&note);
-            history::append(agent.ports, &note, facts, agent.counters.totals())?;
+            history::append(agent, &note, facts)?;
             Ok(None)
         }
         Effect::Sweep(keep) => {

@@ -3,6 +3,7 @@
 //! records and the facts that the loop holds.
 
 mod check;
+mod contents;
 mod last;
 mod plan;
 mod status;

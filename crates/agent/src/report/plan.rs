@@ -3,10 +3,11 @@
 //! nothing is written but freshly verified metadata.
 
 use twinroot_core::facts::{Facts, Fallback};
+use twinroot_core::schedule::Opening;
 use twinroot_core::slot::Part;
 use twinroot_core::update::{Candidate, Command, Event, Goal, Phase};
 use twinroot_core::why::WaitReason;
-use twinroot_core::wire::{Plan, Reason, Schema, Space};
+use twinroot_core::wire::{EspRoom, Plan, PlannedBytes, Reason, Schema, Space};
 use twinroot_payload::delta::{Kind, Plan as Patches};
 use twinroot_payload::error::Error as PayloadError;
 use twinroot_payload::index::{self, Expect, Index};
@@ -17,7 +18,7 @@ use twinroot_ports::{Code, Failure, GateAnswer, Outcome};
 use twinroot_trust::manifest::{Coding, Delta};
 use twinroot_trust::version::Version;
 
-use super::{candidate as names, why};
+use super::{candidate as names, contents, why};
 use crate::agent::Agent;
 use crate::perform::stage::{BaseSlot, Source, coded};
 use crate::perform::{boot_delta, delta};
@@ -82,6 +83,10 @@ fn blank() -> Plan {
         barrier: None,
         steps: Vec::new(),
         blocked_by: Vec::new(),
+        bytes: Vec::new(),
+        esp: None,
+        restart: None,
+        contents: None,
     }
 }
 
@@ -94,6 +99,8 @@ fn only_start(agent: &Agent<'_>, release: &Candidate) -> Plan {
         floor_after: floor_after(agent, release),
         steps: last_steps(agent, release),
         blocked_by: gates(agent),
+        restart: Some(restart(agent, release)),
+        contents: contents::change(agent, release),
         ..blank()
     }
 }
@@ -139,8 +146,80 @@ fn install(agent: &Agent<'_>, release: &Candidate) -> Outcome<Plan> {
         floor_after: floor_after(agent, release),
         steps,
         blocked_by: gates(agent),
+        bytes: bytes(&Pieces {
+            figures: &figures,
+            payload,
+            index: index_bytes,
+            uki: uki_fetch,
+            manifest,
+        }),
+        esp: Some(esp(facts, uki)),
+        restart: Some(restart(agent, release)),
+        contents: contents::change(agent, release),
         ..blank()
     })
+}
+
+/// What is fetched and reused, before it is put into words.
+struct Pieces<'a> {
+    figures: &'a Figures,
+    payload: &'a str,
+    index: u64,
+    uki: u64,
+    manifest: u64,
+}
+
+/// Where the bytes come from.
+fn bytes(pieces: &Pieces<'_>) -> Vec<PlannedBytes> {
+    let image = if pieces.payload == "delta" {
+        "delta"
+    } else {
+        "network"
+    };
+    let all = [
+        ("image", image, pieces.figures.fetch),
+        ("image", "booted slot", pieces.figures.reuse),
+        ("image", "already there", pieces.figures.right),
+        ("index", "network", pieces.index),
+        ("boot image", "network", pieces.uki),
+        ("manifest", "network", pieces.manifest),
+    ];
+    let some = all.into_iter().filter(|(_, _, bytes)| *bytes > 0);
+    some.map(|(what, from, bytes)| PlannedBytes {
+        what: what.to_owned(),
+        from: from.to_owned(),
+        bytes,
+    })
+    .collect()
+}
+
+/// The new boot image comes. What the release that is given up frees is left out: how much that is, only
+/// the loader's port knows when it removes it.
+fn esp(facts: &Facts, uki: u64) -> EspRoom {
+    let before = facts.loader().free;
+    EspRoom {
+        before,
+        after: before.saturating_sub(uki),
+    }
+}
+
+/// When the node would restart by itself, as things stand.
+fn restart(agent: &Agent<'_>, release: &Candidate) -> String {
+    let policy = &agent.options().policy;
+    if policy.goal < Goal::Reboot {
+        return String::from("when a person asks for it");
+    }
+    let now = agent.ports().clock.now().wall;
+    match policy.schedule.opening(now, release.manifest().severity) {
+        Opening::Open { until: None } => {
+            String::from("as soon as the release is activated and every gate is open")
+        }
+        Opening::Open { until: Some(until) } => {
+            format!("in the window that is open until {until}, once every gate is open")
+        }
+        Opening::At(at) => format!("in the window that opens at {at}, once every gate is open"),
+        Opening::Never => String::from("not within the next year: no window lets it"),
+    }
 }
 
 fn last_steps(agent: &Agent<'_>, release: &Candidate) -> Vec<String> {

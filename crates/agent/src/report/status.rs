@@ -12,6 +12,7 @@ use twinroot_core::wire::{
 };
 use twinroot_ports::Outcome;
 use twinroot_trust::digest::Digest;
+use twinroot_trust::time::UnixTime;
 
 use super::last::last_look;
 use super::{check, saved, why};
@@ -33,9 +34,9 @@ pub fn status(agent: &Agent<'_>, settings: &Settings) -> Outcome<Status> {
         schema: Schema,
         phase: phase_name(&state.phase).as_str().to_owned(),
         sentence: sentence(&state.phase, facts),
-        node: node(settings),
-        booted: slot(facts, records, facts.booted().name()),
-        other: slot(facts, records, facts.inactive().name()),
+        node: node(agent, settings),
+        booted: slot(agent, facts.booted().name()),
+        other: slot(agent, facts.inactive().name()),
         fallback: match facts.fallback() {
             Fallback::Proven => FallbackStatus::Proven,
             Fallback::Unproven => FallbackStatus::Unproven,
@@ -46,7 +47,7 @@ pub fn status(agent: &Agent<'_>, settings: &Settings) -> Outcome<Status> {
         floor: records.floor(stamped).map(ToString::to_string),
         pinned: records.pinned.as_ref().map(ToString::to_string),
         paused: records.paused.is_some(),
-        denied: denied(records),
+        denied: denied(records, agent.ports().clock.now().wall),
         waits_for: why::reasons(agent)?.into_iter().map(Reason::from).collect(),
         last_failure: last_failure.filter(|_| !under_way_since(&state.phase)),
         verified_fresh: look.and_then(|look| look.fresh),
@@ -63,7 +64,7 @@ fn under_way_since(phase: &Phase) -> bool {
     )
 }
 
-fn node(settings: &Settings) -> Node {
+fn node(agent: &Agent<'_>, settings: &Settings) -> Node {
     let identity = &settings.identity;
     Node {
         product: identity.product.to_string(),
@@ -71,6 +72,7 @@ fn node(settings: &Settings) -> Node {
         architecture: identity.architecture.to_string(),
         channel: settings.update.channel.to_string(),
         strategy: settings.update.strategy.as_str().to_owned(),
+        key: agent.options().key.as_ref().map(|key| key.public()),
     }
 }
 
@@ -83,7 +85,9 @@ fn loader(facts: &Facts) -> Option<LoaderStatus> {
 }
 
 /// What a slot holds, by its own claim; `verify` proves it.
-fn slot(facts: &Facts, records: &Records, name: SlotName) -> SlotStatus {
+fn slot(agent: &Agent<'_>, name: SlotName) -> SlotStatus {
+    let (facts, records) = (agent.facts(), agent.records());
+    let now = agent.ports().clock.now().wall;
     let booted = name == facts.booted().name();
     // The running root is what the kernel enforces, whatever the partition says.
     let root = if booted {
@@ -97,7 +101,7 @@ fn slot(facts: &Facts, records: &Records, name: SlotName) -> SlotStatus {
         release: root.map(|root| release_of(facts, records, &root)),
         entry: entry.map(|entry| entry.stem.clone()),
         tries: entry.and_then(|entry| entry.tries),
-        denied: root.is_some_and(|root| records.denies_root(&root).is_some()),
+        denied: root.is_some_and(|root| records.denies_root(&root, now).is_some()),
     }
 }
 
@@ -118,7 +122,7 @@ fn release_of(facts: &Facts, records: &Records, root: &Digest) -> ReleaseRef {
     }
 }
 
-fn denied(records: &Records) -> Vec<Denied> {
+fn denied(records: &Records, now: UnixTime) -> Vec<Denied> {
     let entry = |denial: &twinroot_core::records::Denial| Denied {
         release: ReleaseRef {
             version: denial.version.to_string(),
@@ -128,8 +132,12 @@ fn denied(records: &Records) -> Vec<Denied> {
         since: denial.first_seen,
         reason: denial.reason.clone(),
         automatic: denial.by == DeniedBy::Node,
+        last_seen: Some(denial.last_seen),
+        until: denial.until,
+        left: denial.left.clone(),
     };
-    records.denied.iter().map(entry).collect()
+    let holding = records.denied.iter().filter(|denial| denial.holds(now));
+    holding.map(entry).collect()
 }
 
 /// The phase's name. Whoever looks on from outside sees a release that is to be verified again as

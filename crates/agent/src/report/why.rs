@@ -125,6 +125,12 @@ fn is_overtaken(agent: &Agent<'_>, reason: &WaitReason) -> bool {
 
 fn on_probation(agent: &Agent<'_>, version: String) -> WaitReason {
     let now = agent.ports().clock.now();
+    // Where all holds it is known when probation ends; else only when there will be a verdict.
+    if let Some(good) = agent.judge.as_ref().and_then(|judge| judge.good_from()) {
+        let left = good.0.saturating_sub(now.boot.0).div_ceil(1000);
+        let until = now.wall.plus(twinroot_trust::time::Seconds(left));
+        return WaitReason::OnProbation { version, until };
+    }
     let left = agent
         .options()
         .policy

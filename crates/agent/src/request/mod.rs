@@ -24,7 +24,22 @@ const RELEASE: usize = 128;
 ///
 /// # Errors
 /// What was refused, what failed, or why the request did not get where it wanted.
+///
+/// `by` is who asks; it stands in every line of history that follows from the request.
 pub fn carry_out(
+    agent: &mut Agent<'_>,
+    action: Action,
+    body: &ActBody,
+    by: &str,
+    wait: &mut dyn FnMut(Duration) -> bool,
+) -> Outcome<()> {
+    agent.by = Some(by.to_owned());
+    let done = to_its_end(agent, action, body, wait);
+    agent.by = None;
+    done
+}
+
+fn to_its_end(
     agent: &mut Agent<'_>,
     action: Action,
     body: &ActBody,
@@ -36,6 +51,10 @@ pub fn carry_out(
         return Ok(());
     }
     fits_now(agent, action)?;
+    // Written down first: what a request did can be traced to it even where the power fails.
+    if action != Action::Check {
+        agent.note_request(&in_words(action, body))?;
+    }
     let refused = agent.handle(Event::Command(command.clone()))?;
     let settled = match agent.on_trial() {
         // A trial takes its time and is the loop's to judge; a request does not wait for it.
@@ -101,11 +120,39 @@ pub fn command(agent: &Agent<'_>, action: Action, body: &ActBody) -> Outcome<Com
         Action::Deny => Command::Deny {
             release: named(body)?,
             reason: reason(),
+            until: body.until,
         },
         Action::Undeny => Command::Undeny {
             release: named(body)?,
         },
     })
+}
+
+/// A request in one clause, for the history.
+fn in_words(action: Action, body: &ActBody) -> String {
+    let mut words = String::from(action.as_str());
+    let named = body.release.clone();
+    if let Some(name) = named.or_else(|| body.version.as_ref().map(ToString::to_string)) {
+        words.push(' ');
+        words.push_str(&name);
+    }
+    for (set, word) in [
+        (body.clear, "--clear"),
+        (body.force, "--force"),
+        (body.no_reboot, "--no-reboot"),
+    ] {
+        if set {
+            words.push(' ');
+            words.push_str(word);
+        }
+    }
+    if let Some(until) = body.until {
+        words.push_str(&format!(" until {until}"));
+    }
+    if let Some(reason) = &body.reason {
+        words.push_str(&format!(": {reason}"));
+    }
+    words
 }
 
 fn well_formed(action: Action, body: &ActBody) -> Outcome<()> {

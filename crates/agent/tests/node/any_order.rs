@@ -171,6 +171,8 @@ impl Look {
             by: DeniedBy::Node,
             first_seen: stage.now.wall,
             last_seen: stage.now.wall,
+            until: None,
+            left: None,
         };
         Records {
             denied: self.denied.then(|| denial(&release)).into_iter().collect(),
@@ -213,7 +215,7 @@ fn commands() -> impl Strategy<Value = Command> {
         }),
         2 => any::<bool>().prop_map(|reboot| Command::Rollback { reason: "because".into(), reboot }),
         1 => Just(Command::Repair),
-        1 => Just(Command::Deny { release: "1.1".into(), reason: "because".into() }),
+        1 => Just(Command::Deny { release: "1.1".into(), reason: "because".into(), until: None }),
         1 => Just(Command::Undeny { release: "1.1".into() }),
         1 => Just(Command::Pin { version: None }),
         1 => Just(Command::Pause),
@@ -225,6 +227,9 @@ fn verdicts() -> impl Strategy<Value = HealthVerdict> {
     prop_oneof![
         Just(HealthVerdict::Pending),
         Just(HealthVerdict::Good),
+        Just(HealthVerdict::Kept {
+            lost: vec!["registry".into()]
+        }),
         Just(HealthVerdict::Bad {
             check: "web".into(),
             detail: "no answer".into()
@@ -327,6 +332,7 @@ fn saved() -> impl Strategy<Value = Option<Saved>> {
                 boot_id,
                 attempted: Some(stage().candidate.id()),
                 attempts: n,
+                ill_before: Vec::new(),
             }
         });
     prop::option::of(one)

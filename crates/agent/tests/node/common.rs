@@ -145,7 +145,9 @@ impl Node {
                 probation: Seconds(2),
                 deadline: Seconds(300),
                 remote_extension: Seconds(0),
+                on_remote_loss: twinroot_core::health::RemoteLoss::KeepNewSlot,
             },
+            key: None,
         }
     }
 

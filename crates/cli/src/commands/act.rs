@@ -5,9 +5,10 @@ use twinroot_agent::{Agent, report, request};
 use twinroot_core::error::{Code, Failure};
 use twinroot_core::wire::{ActBody, Action, CheckReport, Plan, Status};
 use twinroot_ports::Outcome;
+use twinroot_trust::time::UnixTime;
 
 use super::look::Target;
-use crate::args::{Choice, Hold};
+use crate::args::{Choice, Deny, Hold};
 use crate::client::Client;
 use crate::machine::{Access, Node};
 use crate::observe::Watcher;
@@ -42,22 +43,33 @@ pub(super) fn plan(target: &Target<'_>, choice: &Choice) -> Outcome<()> {
     target.screen.answer(&plan, print::plan)
 }
 
+/// The end of a span from now on, by the machine's clock.
+fn end_of(target: &Target<'_>, span: Option<&String>) -> Outcome<Option<UnixTime>> {
+    let Some(text) = span else { return Ok(None) };
+    let span = text.parse().map_err(|_| {
+        let cause = format!("{text:?} is no span such as 30m, 2h or 1d");
+        Failure::new(Code::BadRequest, "--for", cause)
+    })?;
+    let node = Node::open(target.machine, Access::Look)?;
+    Ok(Some(node.ports().clock.now().wall.plus(span)))
+}
+
+/// `twinroot deny`.
+pub(super) fn deny(target: &Target<'_>, deny: &Deny) -> Outcome<()> {
+    let body = ActBody {
+        release: Some(deny.release.clone()),
+        reason: Some(deny.reason.clone()),
+        until: end_of(target, deny.span.as_ref())?,
+        ..ActBody::default()
+    };
+    act(target, Action::Deny, body)
+}
+
 /// `twinroot hold`.
 pub(super) fn hold(target: &Target<'_>, hold: &Hold) -> Outcome<()> {
-    let now = || Node::open(target.machine, Access::Look).map(|node| node.ports().clock.now().wall);
-    let until = match &hold.span {
-        Some(text) => {
-            let span = text.parse().map_err(|_| {
-                let cause = format!("{text:?} is no span such as 30m, 2h or 1d");
-                Failure::new(Code::BadRequest, "--for", cause)
-            })?;
-            Some(now()?.plus(span))
-        }
-        None => None,
-    };
     let body = ActBody {
         reason: (!hold.clear).then(|| hold.reason.clone()),
-        until,
+        until: end_of(target, hold.span.as_ref())?,
         clear: hold.clear,
         ..ActBody::default()
     };
@@ -103,5 +115,6 @@ pub(super) fn acting<T>(
 
 fn ask(agent: &mut Agent<'_>, action: Action, body: &ActBody) -> Outcome<()> {
     let stop = Stop::listen()?;
-    request::carry_out(agent, action, body, &mut |time| stop.wait(time))
+    let by = twinroot_host::peer::this_process();
+    request::carry_out(agent, action, body, &by, &mut |time| stop.wait(time))
 }

@@ -46,5 +46,8 @@ fn round(agent: &mut Agent<'_>, stop: &Stop) -> Outcome<Option<Failure>> {
     let settled = agent.settle(&mut wait)?;
     let failure = settled.or(looked);
     report::remember(agent, failure.as_ref())?;
+    if let Err(failure) = agent.send_reports() {
+        tracing::warn!(code = %failure.code, "reports wait: {failure}");
+    }
     Ok(failure)
 }

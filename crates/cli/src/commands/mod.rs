@@ -54,14 +54,7 @@ pub(crate) fn run(cli: &Cli, screen: &Screen) -> Outcome<u8> {
             act::act(&node, Action::Rollback, body)
         }
         Verb::Repair => act::act(&node, Action::Repair, ActBody::default()),
-        Verb::Deny(deny) => {
-            let body = ActBody {
-                release: Some(deny.release.clone()),
-                reason: Some(deny.reason.clone()),
-                ..ActBody::default()
-            };
-            act::act(&node, Action::Deny, body)
-        }
+        Verb::Deny(deny) => act::deny(&node, deny),
         Verb::Undeny { release } => {
             let body = ActBody {
                 release: Some(release.clone()),

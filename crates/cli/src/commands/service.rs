@@ -237,6 +237,10 @@ impl Observer for Beating<'_> {
         self.0.health(purpose, verdict);
     }
 
+    fn alive(&self) {
+        Systemd.alive();
+    }
+
     fn note(&self, note: &Note) {
         self.0.note(note);
     }

@@ -87,10 +87,36 @@ fn history_line(line: &HistoryLine) -> String {
     } else {
         String::new()
     };
-    format!(
-        "{}  {}{about}: {}{bytes}\n",
+    let by = line
+        .by
+        .as_ref()
+        .map_or(String::new(), |by| format!(" [{by}]"));
+    let mut text = format!(
+        "{}  {}{about}: {}{bytes}{by}\n",
         line.at, line.what, line.detail
-    )
+    );
+    if let Some(left) = &line.left {
+        text.push_str(&what_was_left(left));
+    }
+    text
+}
+
+/// What a trial that failed has left, below its line.
+fn what_was_left(left: &twinroot_core::records::Left) -> String {
+    if left.is_nothing() {
+        return String::from("    nothing was left of its last start\n");
+    }
+    let stage = left.stage.as_deref().unwrap_or("unknown");
+    let mut text = format!("    its last start came as far as {stage}");
+    if !left.failed.is_empty() {
+        text.push_str(&format!(": {}", left.failed));
+    }
+    text.push('\n');
+    for line in left.console.lines() {
+        let plain: String = line.chars().filter(|c| !c.is_control()).collect();
+        text.push_str(&format!("    | {plain}\n"));
+    }
+    text
 }
 
 /// `twinroot config show`: TOML that reads back, each value's origin behind it where asked for.

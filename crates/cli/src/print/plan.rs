@@ -1,7 +1,7 @@
 //! `check` and `plan`.
 
 use twinroot_core::text::size;
-use twinroot_core::wire::{CheckReport, Plan};
+use twinroot_core::wire::{CheckReport, ContentsChange, Plan};
 
 use super::{release, row};
 
@@ -61,6 +61,29 @@ pub(crate) fn plan(plan: &Plan) -> String {
         );
         row(&mut text, "room", line);
     }
+    for part in &plan.bytes {
+        let line = format!(
+            "{} of the {} from: {}",
+            size(part.bytes),
+            part.what,
+            part.from
+        );
+        row(&mut text, "of it", line);
+    }
+    if let Some(esp) = &plan.esp {
+        let line = format!(
+            "{} free now, {} afterwards",
+            size(esp.before),
+            size(esp.after)
+        );
+        row(&mut text, "ESP", line);
+    }
+    if let Some(restart) = &plan.restart {
+        row(&mut text, "restart", restart);
+    }
+    if let Some(contents) = &plan.contents {
+        contents_rows(&mut text, contents);
+    }
     if let Some(floor) = &plan.floor_after {
         row(&mut text, "floor", format!("{floor} after commit"));
     }
@@ -79,4 +102,28 @@ pub(crate) fn plan(plan: &Plan) -> String {
         row(&mut text, "in the way", line);
     }
     text
+}
+
+/// Packages that change: all of them, since that is what a person who plans wants to see.
+fn contents_rows(text: &mut String, contents: &ContentsChange) {
+    if let Some(why) = &contents.unknown {
+        row(
+            text,
+            "contents",
+            format!("compared by {} only ({why})", contents.source),
+        );
+    }
+    for package in &contents.changed {
+        let (before, after) = (&package.before, &package.after);
+        let version = |v: &Option<String>| v.clone().unwrap_or_default();
+        let line = format!("{} {} to {}", package.name, version(before), version(after));
+        row(text, "changed", line);
+    }
+    for (word, list) in [("added", &contents.added), ("removed", &contents.removed)] {
+        for package in list {
+            let version = package.after.as_ref().or(package.before.as_ref());
+            let version = version.map_or("", String::as_str);
+            row(text, word, format!("{} {version}", package.name));
+        }
+    }
 }

@@ -20,6 +20,9 @@ pub(crate) fn status(status: &Status) -> String {
         node.product, node.architecture, node.channel, node.strategy
     );
     row(&mut text, "node", follows);
+    if let Some(key) = &node.key {
+        row(&mut text, "key", key);
+    }
     row(&mut text, "booted", slot(&status.booted));
     row(&mut text, "other", slot(&status.other));
     row(&mut text, "fallback", fallback(status.fallback));
@@ -46,9 +49,12 @@ pub(crate) fn status(status: &Status) -> String {
             "a person"
         };
         let line = format!(
-            "{} by {by} since {}: {}",
+            "{} by {by} since {}{}: {}",
             release(&denied.release),
             denied.since,
+            denied
+                .until
+                .map_or(String::new(), |at| format!(" until {at}")),
             denied.reason
         );
         row(&mut text, "denied", line);

@@ -8,6 +8,7 @@ use twinroot_trust::name::Name;
 use twinroot_trust::time::Seconds;
 
 use super::settings::Strategy;
+use crate::health::RemoteLoss;
 use crate::schedule::{Freeze, Window};
 
 /// Declares a table of optional keys.
@@ -38,6 +39,7 @@ table! {
         api: ApiTable,
         metrics: MetricsTable,
         health: HealthTable,
+        report: ReportTable,
         trust: TrustTable,
     }
 }
@@ -129,6 +131,14 @@ table! {
         probation: Seconds,
         deadline: Seconds,
         remote_extension: Seconds,
+        on_remote_loss: RemoteLoss,
+    }
+}
+
+table! {
+    /// Who is told how updates end.
+    ReportTable {
+        url: String,
     }
 }
 

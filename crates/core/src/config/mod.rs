@@ -20,7 +20,7 @@ use core::ops::Range;
 pub use merge::{Origin, Origins, read};
 pub use reboot::{Fleetlock, Reboot};
 pub use settings::{
-    Api, Health, Identity, Metrics, Polling, Repository, Settings, Strategy, Trust, Update,
+    Api, Health, Identity, Metrics, Polling, Report, Repository, Settings, Strategy, Trust, Update,
 };
 
 /// Where a file lies; later layers win.

@@ -10,11 +10,13 @@ use twinroot_trust::name::Name;
 use twinroot_trust::time::Seconds;
 
 use super::fragment::{
-    Fragment, HealthTable, MetricsTable, PollingTable, RepositoryTable, Size, UpdateTable,
+    Fragment, HealthTable, MetricsTable, PollingTable, ReportTable, RepositoryTable, Size,
+    UpdateTable,
 };
 use super::merge::{Origin, Origins};
 use super::reboot::{self, Fleetlock, Reboot};
 use crate::error::{Code, Failure};
+use crate::health::RemoteLoss;
 
 /// Tries of a new boot entry: one may be lost to a power cut, one to a flickering supply.
 const TRIES: u32 = 3;
@@ -140,8 +142,18 @@ pub struct Health {
     pub probation: Seconds,
     /// Time since boot by which there must be a verdict.
     pub deadline: Seconds,
-    /// By how much a lost remote endpoint stretches the deadline.
+    /// By how much remote checks that do not pass stretch the deadline.
     pub remote_extension: Seconds,
+    /// What follows where they are lost all the same.
+    pub on_remote_loss: RemoteLoss,
+}
+
+/// Who is told how updates end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// Where signed reports are sent; nobody is told where it is not set. They are kept as files in any
+    /// case.
+    pub url: Option<String>,
 }
 
 /// Which keys count.
@@ -186,6 +198,8 @@ pub struct Settings {
     pub metrics: Metrics,
     /// The times of a probation.
     pub health: Health,
+    /// Who is told how updates end.
+    pub report: Report,
     /// Which keys count.
     pub trust: Trust,
 }
@@ -202,6 +216,7 @@ impl Settings {
             api,
             metrics,
             health,
+            report,
             trust,
         } = fragment;
         let identity = identity.unwrap_or_default();
@@ -226,6 +241,7 @@ impl Settings {
             },
             metrics: metrics_of(&metrics.unwrap_or_default(), origins)?,
             health: health_of(&health.unwrap_or_default(), origins)?,
+            report: report_of(report.unwrap_or_default(), origins)?,
             trust: Trust {
                 p256: trust.unwrap_or_default().p256.unwrap_or(false),
             },
@@ -390,6 +406,7 @@ fn health_of(table: &HealthTable, origins: &Origins) -> Result<Health, Failure> 
         probation: table.probation.unwrap_or(PROBATION),
         deadline: table.deadline.unwrap_or(DEADLINE),
         remote_extension: table.remote_extension.unwrap_or(REMOTE_EXTENSION),
+        on_remote_loss: table.on_remote_loss.unwrap_or(RemoteLoss::KeepNewSlot),
     };
     if health.deadline <= health.probation {
         let cause = format!(
@@ -399,6 +416,14 @@ fn health_of(table: &HealthTable, origins: &Origins) -> Result<Health, Failure> 
         return Err(wrong("health.deadline", cause, origins));
     }
     Ok(health)
+}
+
+fn report_of(table: ReportTable, origins: &Origins) -> Result<Report, Failure> {
+    if let Some(url) = &table.url {
+        // A file is no place to post to; reports lie in files already.
+        check_proxy("report.url", url, origins)?;
+    }
+    Ok(Report { url: table.url })
 }
 
 pub(super) fn needed<T>(key: &str, value: Option<T>) -> Result<T, Failure> {

@@ -15,6 +15,13 @@ use crate::error::{Code, Failure};
 const TIMEOUT: Seconds = Seconds(5);
 /// Pause between two runs, where the definition does not say.
 const PERIOD: Seconds = Seconds(10);
+/// Longest time that one run may be given: three of them fit between a start and the deadline of a trial
+/// by default, and whoever looks on waits no longer for a check that hangs.
+const LONGEST_TIMEOUT: Seconds = Seconds(300);
+/// Longest pause between two runs: a check that is looked at less than hourly says nothing in a probation.
+const LONGEST_PERIOD: Seconds = Seconds(3600);
+/// Most successes in a row: at the shortest period more than a quarter of an hour.
+const MOST_SUCCESSES: u32 = 1000;
 /// Successes in a row until a check counts as passed, where the definition does not say: two, so
 /// that a service which crashes after its first answer is seen.
 const SUCCESSES: u32 = 2;
@@ -72,11 +79,24 @@ pub enum Kind {
     },
 }
 
+/// Who wants a check to hold. The checks of both count, and neither can remove the other's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Author {
+    /// The publisher: the check is part of the image.
+    Publisher,
+    /// Whoever owns the node: the check lies below `/etc`.
+    Owner,
+}
+
 /// One check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
     /// Its name; unique on a node.
     pub name: String,
+    /// Who wants it.
+    pub by: Author,
     /// What it looks at.
     #[serde(flatten)]
     pub kind: Kind,
@@ -140,7 +160,7 @@ enum Scope {
 /// # Errors
 /// `health-check-invalid`, naming file, line or check: a check that cannot be read must not be taken
 /// for one that passes, so that one bad definition refuses the file.
-pub fn read_checks(path: &str, text: &str) -> Result<Vec<Check>, Failure> {
+pub fn read_checks(by: Author, path: &str, text: &str) -> Result<Vec<Check>, Failure> {
     let file: File = toml::from_str(text).map_err(|error| {
         let subject = format!("{path}:{}", line_of(text, error.span()));
         Failure::new(
@@ -153,7 +173,7 @@ pub fn read_checks(path: &str, text: &str) -> Result<Vec<Check>, Failure> {
     for fragment in file.check {
         let subject = format!("{path}, check {}", fragment.name);
         let check = fragment
-            .into_check()
+            .into_check(by)
             .map_err(|cause| Failure::new(Code::HealthCheckInvalid, subject.clone(), cause))?;
         if checks.iter().any(|other| other.name == check.name) {
             let cause = "there are two checks of this name";
@@ -168,7 +188,7 @@ pub fn read_checks(path: &str, text: &str) -> Result<Vec<Check>, Failure> {
 type Given = [(&'static str, bool); 8];
 
 impl Fragment {
-    fn into_check(self) -> Result<Check, String> {
+    fn into_check(self, by: Author) -> Result<Check, String> {
         let named = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         if self.name.is_empty() || self.name.len() > 64 || !self.name.chars().all(named) {
             return Err("the name must be 1 to 64 letters, digits, '-', '_' or '.'".into());
@@ -181,9 +201,16 @@ impl Fragment {
         if timeout.0 == 0 || period.0 == 0 || successes == 0 {
             return Err("timeout, period and successes must be more than nothing".into());
         }
+        if timeout > LONGEST_TIMEOUT || period > LONGEST_PERIOD || successes > MOST_SUCCESSES {
+            return Err(format!(
+                "at most {LONGEST_TIMEOUT} of timeout, {LONGEST_PERIOD} of period and \
+                 {MOST_SUCCESSES} successes are allowed"
+            ));
+        }
         let (name, level, scope) = (self.name.clone(), self.level, self.scope);
         Ok(Check {
             name,
+            by,
             kind: self.into_kind()?,
             required: level != Some(Level::Wanted),
             remote: scope == Some(Scope::Remote),
@@ -297,7 +324,7 @@ mod tests {
             period = "1m"
             successes = 5
         "#;
-        let checks = read_checks("health.d/10.toml", text).expect("they read");
+        let checks = read_checks(Author::Publisher, "health.d/10.toml", text).expect("they read");
         assert_eq!(
             checks[0].kind,
             Kind::Containerd {
@@ -341,6 +368,11 @@ mod tests {
                 "more than",
             ),
             (
+                "[[check]]\nname = \"a\"\nkind = \"kubelet\"\ntimeout = \"6m\"",
+                "check a",
+                "at most 5m",
+            ),
+            (
                 "[[check]]\nname = \"a\"\nkind = \"kubelet\"\ntimout = \"1s\"",
                 ":4",
                 "timout",
@@ -368,7 +400,7 @@ mod tests {
             ),
             ("nonsense", ":1", ""),
         ] {
-            let failure = read_checks("health.d/x.toml", text).expect_err(text);
+            let failure = read_checks(Author::Owner, "health.d/x.toml", text).expect_err(text);
             assert_eq!(failure.code, Code::HealthCheckInvalid);
             assert!(
                 failure.subject.ends_with(place),

@@ -1,10 +1,13 @@
 //! What results over time add up to.
 //!
 //! A slot on probation is good when every required check has passed its number of times in a row and
-//! has then held for the whole probation. It is bad when a check that had come up fails again, when
-//! a check says that it will not recover, or when the deadline passes without a verdict: silence is
-//! a 'no'. Two things are not held against a release: what was ill before it came, and a remote
-//! endpoint that cannot be reached, which stretches the deadline once instead.
+//! has then held for the whole probation. It is bad when a check of this machine that had come up
+//! fails again, when a check says that it will not recover, or when the deadline passes without a
+//! verdict: silence is a 'no'. Two things are not held against a release: what was ill before it
+//! came, and what lies beyond this machine. A remote check that does not pass while everything here
+//! has held stretches the deadline; then one that answered wrongly and was well before counts as
+//! failed, and one that nobody reaches, or that was ill before, is left to the owner's rule
+//! ([`RemoteLoss`]): an outage elsewhere must not roll a fleet back.
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -46,15 +49,27 @@ pub struct CheckResult {
     pub detail: String,
 }
 
-/// The times of a probation.
+/// What becomes of a new slot whose remote checks are lost, where everything on this machine is well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RemoteLoss {
+    /// It is kept: what nobody reaches says nothing of the release.
+    KeepNewSlot,
+    /// The node goes back.
+    RollBack,
+}
+
+/// The rules of a probation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
     /// How long everything required must hold without a break.
     pub probation: Seconds,
     /// Time since boot by which there must be a verdict.
     pub deadline: Seconds,
-    /// By how much the deadline moves, once, if nothing but unreachable remote endpoints is missing.
+    /// By how much the deadline moves if nothing but remote checks is missing.
     pub remote_extension: Seconds,
+    /// What follows when it has moved in vain.
+    pub on_remote_loss: RemoteLoss,
 }
 
 /// The verdict.
@@ -68,6 +83,12 @@ pub enum Verdict {
     },
     /// Good.
     Good,
+    /// Everything on this machine is good, and by the owner's rule the loss of these remote checks
+    /// does not count.
+    Kept {
+        /// Their names.
+        lost: Vec<String>,
+    },
     /// Bad.
     Bad {
         /// The check.
@@ -83,24 +104,30 @@ struct Course {
     came_up: bool,
     unreachable: bool,
     detail: String,
+    not_passing_since: Option<BootTime>,
 }
 
 /// Collects results and gives the verdict.
 #[derive(Debug, Clone)]
 pub struct Judge {
     checks: Vec<Check>,
+    ill_before: Vec<String>,
     rules: Rules,
     courses: BTreeMap<String, Course>,
+    /// Since when every required check has passed.
     all_up_since: Option<BootTime>,
+    /// Since when every required check of this machine has.
+    here_up_since: Option<BootTime>,
     bad: Option<(String, String)>,
 }
 
 impl Judge {
-    /// Starts with nothing known. Checks named in `ill_before` were failing before the update: they
-    /// are still run and reported, but nothing is blamed on the release for them.
+    /// Starts with nothing known. Of the checks named in `ill_before`, which were failing before the
+    /// update, those of this machine are still run and reported, but nothing is blamed on the
+    /// release for them; remote ones count, as lost.
     #[must_use]
     pub fn new(checks: &[Check], ill_before: &[String], rules: Rules) -> Self {
-        let blamed = |check: &&Check| check.required && !ill_before.contains(&check.name);
+        let blamed = |c: &&Check| c.required && (c.remote || !ill_before.contains(&c.name));
         let checks: Vec<Check> = checks.iter().filter(blamed).cloned().collect();
         let courses = checks
             .iter()
@@ -108,33 +135,33 @@ impl Judge {
             .collect();
         Self {
             checks,
+            ill_before: ill_before.to_vec(),
             rules,
             courses,
             all_up_since: None,
+            here_up_since: None,
             bad: None,
         }
     }
 
-    /// Takes the results of one round. Results of checks that are not required change nothing.
+    /// Takes the results of runs that ended now: each check has a period of its own, so that a round
+    /// need not have one of every check. One that was to run and could not is a result that says so.
+    /// Results of checks that are not required change nothing.
     pub fn observe(&mut self, results: &[CheckResult], at: BootTime) {
         for check in &self.checks {
-            let Some(course) = self.courses.get_mut(&check.name) else {
+            let result = results.iter().find(|result| result.check == check.name);
+            let (Some(result), Some(course)) = (result, self.courses.get_mut(&check.name)) else {
                 continue;
             };
-            // No result in a round in which others had one is a check that could not be run.
-            let result = results.iter().find(|result| result.check == check.name);
-            let outcome = result.map_or(Outcome::NotRun, |result| result.outcome);
-            let detail = result.map_or("it gave no result", |result| result.detail.as_str());
-            if let Some(detail) = course.take(check, outcome, detail) {
+            if let Some(detail) = course.take(check, result, at) {
                 self.bad.get_or_insert((check.name.clone(), detail));
             }
         }
-        let all_up = self.checks.iter().all(|check| self.passed(check));
-        self.all_up_since = if all_up {
-            self.all_up_since.or(Some(at))
-        } else {
-            None
-        };
+        let all = self.checks.iter().all(|check| self.passed(check));
+        let mut local = self.checks.iter().filter(|check| !check.remote);
+        let here = local.all(|check| self.passed(check));
+        self.all_up_since = all.then(|| self.all_up_since.unwrap_or(at));
+        self.here_up_since = here.then(|| self.here_up_since.unwrap_or(at));
     }
 
     /// The verdict at a time since boot.
@@ -146,47 +173,88 @@ impl Judge {
                 detail: detail.clone(),
             };
         }
-        if self
-            .all_up_since
-            .is_some_and(|since| elapsed(since, at) >= self.rules.probation)
-        {
+        let missing: Vec<&Check> = self.checks.iter().filter(|c| !self.passed(c)).collect();
+        if missing.is_empty() && self.held(self.all_up_since, at) {
             return Verdict::Good;
         }
-        let waiting_for: Vec<&Check> = self.checks.iter().filter(|c| !self.passed(c)).collect();
-        if seconds(at) < self.deadline() {
-            let waiting_for = waiting_for.iter().map(|check| check.name.clone()).collect();
+        if seconds(at) < self.deadline(at) {
+            let waiting_for = missing.iter().map(|check| check.name.clone()).collect();
             return Verdict::Pending { waiting_for };
         }
-        let (check, detail) = match waiting_for.first() {
-            Some(check) => (check.name.clone(), self.courses[&check.name].detail.clone()),
+        if self.held(self.here_up_since, at) && missing.iter().all(|check| check.remote) {
+            self.without_remote(&missing, at)
+        } else {
+            let local = missing.iter().find(|check| !check.remote);
+            self.late(local.or(missing.first()).copied(), at)
+        }
+    }
+
+    /// Time since boot by which there must be a verdict, as things stand: later where all that this
+    /// machine answers for has held its probation.
+    #[must_use]
+    pub fn deadline(&self, at: BootTime) -> Seconds {
+        let here = self.held(self.here_up_since, at);
+        let extension = if here {
+            self.rules.remote_extension.0
+        } else {
+            0
+        };
+        Seconds(self.rules.deadline.0.saturating_add(extension))
+    }
+
+    /// When the slot is good if everything goes on to hold; nothing while something is missing.
+    #[must_use]
+    pub fn good_from(&self) -> Option<BootTime> {
+        let probation = self.rules.probation.0.saturating_mul(1000);
+        let since = self.all_up_since?;
+        Some(BootTime(since.0.saturating_add(probation)))
+    }
+
+    fn held(&self, since: Option<BootTime>, at: BootTime) -> bool {
+        since.is_some_and(|since| elapsed(since, at) >= self.rules.probation)
+    }
+
+    /// The extended deadline has passed, and nothing but these remote checks is missing. One that
+    /// came back at last is none of them.
+    fn without_remote(&self, missing: &[&Check], at: BootTime) -> Verdict {
+        let lost = |check: &Check| {
+            self.ill_before.contains(&check.name) || self.courses[&check.name].unreachable
+        };
+        if let Some(blamed) = missing.iter().find(|check| !lost(check)) {
+            return self.late(Some(blamed), at);
+        }
+        match (self.rules.on_remote_loss, missing.first()) {
+            (_, None) => Verdict::Good,
+            (RemoteLoss::KeepNewSlot, Some(_)) => Verdict::Kept {
+                lost: missing.iter().map(|check| check.name.clone()).collect(),
+            },
+            (RemoteLoss::RollBack, first) => self.late(first.copied(), at),
+        }
+    }
+
+    /// There is no verdict, and that is one.
+    fn late(&self, check: Option<&Check>, at: BootTime) -> Verdict {
+        let course = check.map(|check| (check, &self.courses[&check.name]));
+        let (check, detail) = match course {
             None => ("probation".to_string(), "it had not ended".to_string()),
+            Some((check, course)) if course.detail.is_empty() => {
+                (check.name.clone(), "it gave no result".to_string())
+            }
+            Some((check, course)) => {
+                let since = course.not_passing_since.map_or_else(String::new, |since| {
+                    format!("not passing since {} after the start: ", seconds(since))
+                });
+                (check.name.clone(), format!("{since}{}", course.detail))
+            }
         };
-        let detail = match detail.as_str() {
-            "" => "it gave no result".to_string(),
-            _ => detail,
-        };
-        let late = format!("no verdict after {}; last: {detail}", self.deadline());
+        let late = format!("no verdict after {}; last: {detail}", self.deadline(at));
         Verdict::Bad {
             check,
             detail: late,
         }
     }
 
-    /// Time since boot by which there must be a verdict, as things stand.
-    #[must_use]
-    pub fn deadline(&self) -> Seconds {
-        let missing = |check: &&Check| !self.passed(check);
-        let excused = |check: &Check| check.remote && self.courses[&check.name].unreachable;
-        let mut open = self.checks.iter().filter(missing).peekable();
-        let extended = open.peek().is_some() && open.all(excused);
-        let extension = if extended {
-            self.rules.remote_extension
-        } else {
-            Seconds(0)
-        };
-        Seconds(self.rules.deadline.0.saturating_add(extension.0))
-    }
-
+    /// Whether a check has passed often enough in a row.
     fn passed(&self, check: &Check) -> bool {
         self.courses
             .get(&check.name)
@@ -195,26 +263,32 @@ impl Judge {
 }
 
 impl Course {
-    /// Takes one outcome; returns the evidence if it settles that the release is bad.
-    fn take(&mut self, check: &Check, outcome: Outcome, detail: &str) -> Option<String> {
-        self.detail = detail.to_string();
-        self.unreachable = outcome == Outcome::Unreachable;
-        let excused = check.remote && self.unreachable;
-        match outcome {
-            Outcome::Passed => {
-                self.in_a_row = self.in_a_row.saturating_add(1);
-                self.came_up |= self.in_a_row >= check.successes;
-                None
-            }
-            Outcome::FailedForGood => Some(self.detail.clone()),
-            Outcome::Failed | Outcome::Unreachable if self.came_up && !excused => {
-                Some(format!("it held and then failed: {detail}"))
-            }
-            Outcome::Failed | Outcome::Unreachable | Outcome::NotRun => {
-                self.in_a_row = 0;
-                None
-            }
+    /// Takes one result; returns the evidence if it settles that the release is bad.
+    fn take(&mut self, check: &Check, result: &CheckResult, at: BootTime) -> Option<String> {
+        self.detail.clone_from(&result.detail);
+        self.unreachable = result.outcome == Outcome::Unreachable;
+        if result.outcome == Outcome::Passed {
+            self.not_passing_since = None;
+            self.in_a_row = self.in_a_row.saturating_add(1);
+            self.came_up |= self.in_a_row >= check.successes;
+            return None;
         }
+        self.not_passing_since.get_or_insert(at);
+        self.in_a_row = 0;
+        let ran = result.outcome != Outcome::NotRun;
+        let for_good = result.outcome == Outcome::FailedForGood;
+        if check.remote || !(for_good || self.came_up && ran) {
+            return None;
+        }
+        let when = seconds(at);
+        Some(if self.came_up {
+            format!(
+                "it held, and failed {when} after the start: {}",
+                self.detail
+            )
+        } else {
+            format!("it failed for good {when} after the start: {}", self.detail)
+        })
     }
 }
 

@@ -3,17 +3,19 @@ use alloc::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::health::Kind;
+use crate::health::{Author, Kind};
 
 const RULES: Rules = Rules {
     probation: Seconds(300),
     deadline: Seconds(900),
     remote_extension: Seconds(3600),
+    on_remote_loss: RemoteLoss::KeepNewSlot,
 };
 
 fn check(name: &str, required: bool, remote: bool) -> Check {
     Check {
         name: name.into(),
+        by: Author::Publisher,
         kind: Kind::Unit {
             unit: "x.service".into(),
         },
@@ -99,7 +101,7 @@ fn a_check_that_will_not_recover_is_bad_at_once() {
         verdict,
         Verdict::Bad {
             check: "a".into(),
-            detail: "evidence".into()
+            detail: "it failed for good 5s after the start: evidence".into()
         }
     );
 }
@@ -132,14 +134,18 @@ fn a_check_that_could_not_be_run_never_counts_as_passed() {
 }
 
 #[test]
-fn a_break_in_the_results_starts_probation_again() {
+fn a_run_that_could_not_be_had_starts_probation_again_and_a_round_without_it_does_not() {
     let a = [check("a", true, false)];
-    let rounds = [(10, OK), (20, OK), (30, &[][..]), (40, OK), (50, OK)];
-    let mut more = rounds.to_vec();
+    let not_run: &[(&str, Outcome)] = &[("a", Outcome::NotRun)];
+    let broken = [(10, OK), (20, OK), (30, not_run), (40, OK), (50, OK)];
+    let mut more = broken.to_vec();
     more.push((349, OK));
     assert!(matches!(after(&a, &more), Verdict::Pending { .. }));
     more.push((350, OK));
     assert_eq!(after(&a, &more), Verdict::Good);
+    // Its period is its own: other checks have rounds in between.
+    let rounds = [(10, OK), (20, OK), (30, &[][..]), (320, &[][..])];
+    assert_eq!(after(&a, &rounds), Verdict::Good);
 }
 
 #[test]
@@ -170,26 +176,124 @@ fn what_was_ill_before_is_not_blamed_on_the_release() {
     assert_eq!(judge.verdict(at(320)), Verdict::Good);
 }
 
+/// The verdict after every round, as the loop asks for it: the first that decides ends it.
+fn first_verdict(
+    checks: &[Check],
+    ill_before: &[String],
+    rules: Rules,
+    mut outcome: impl FnMut(&str, u64) -> Outcome,
+) -> (u64, Verdict) {
+    let mut judge = Judge::new(checks, ill_before, rules);
+    for second in (10..=6000).step_by(10) {
+        let results: Vec<CheckResult> = checks
+            .iter()
+            .map(|check| CheckResult {
+                check: check.name.clone(),
+                outcome: outcome(&check.name, second),
+                detail: "evidence".into(),
+            })
+            .collect();
+        judge.observe(&results, at(second));
+        let verdict = judge.verdict(at(second));
+        if !matches!(verdict, Verdict::Pending { .. }) {
+            return (second, verdict);
+        }
+    }
+    panic!("no verdict at all");
+}
+
+/// A workload on this machine and a registry elsewhere, both required.
+fn here_and_there() -> [Check; 2] {
+    [check("here", true, false), check("there", true, true)]
+}
+
+fn there(outcome: Outcome) -> impl FnMut(&str, u64) -> Outcome {
+    move |name, _| match name {
+        "there" => outcome,
+        _ => Outcome::Passed,
+    }
+}
+
 #[test]
-fn a_remote_endpoint_that_nobody_reaches_stretches_the_deadline() {
-    let lost: &[(&str, Outcome)] = &[("a", Outcome::Unreachable)];
-    let remote = [check("a", true, true)];
-    assert!(matches!(
-        after(&remote, &[(10, lost), (900, lost)]),
-        Verdict::Pending { .. }
-    ));
-    assert!(matches!(
-        after(&remote, &[(10, lost), (4500, lost)]),
-        Verdict::Bad { .. }
-    ));
-    let back = [(10, lost), (1000, OK), (1010, OK), (1310, OK)];
-    assert_eq!(after(&remote, &back), Verdict::Good);
-    // After it had come up, losing it is no verdict either; a local check in its place is bad.
-    assert!(matches!(
-        after(&remote, &[(10, OK), (20, OK), (30, lost)]),
-        Verdict::Pending { .. }
-    ));
+fn a_remote_endpoint_that_nobody_reaches_stretches_the_deadline_and_the_slot_is_kept() {
+    let lost = there(Outcome::Unreachable);
+    let (second, verdict) = first_verdict(&here_and_there(), &[], RULES, lost);
+    assert_eq!(second, 4500, "deadline and extension");
+    assert_eq!(
+        verdict,
+        Verdict::Kept {
+            lost: vec!["there".into()]
+        }
+    );
+}
+
+#[test]
+fn an_owner_may_want_to_go_back_where_a_remote_endpoint_is_lost() {
+    let rules = Rules {
+        on_remote_loss: RemoteLoss::RollBack,
+        ..RULES
+    };
+    let lost = there(Outcome::Unreachable);
+    let (second, verdict) = first_verdict(&here_and_there(), &[], rules, lost);
+    assert_eq!(second, 4500);
+    assert!(matches!(verdict, Verdict::Bad { check, .. } if check == "there"));
+}
+
+#[test]
+fn a_remote_endpoint_that_answers_wrongly_counts_unless_it_did_so_before() {
+    let wrong = || there(Outcome::Failed);
+    let (second, verdict) = first_verdict(&here_and_there(), &[], RULES, wrong());
+    assert_eq!(second, 4500, "nothing remote is blamed at once");
+    assert!(matches!(verdict, Verdict::Bad { check, .. } if check == "there"));
+    let ill = ["there".to_string()];
+    let (second, verdict) = first_verdict(&here_and_there(), &ill, RULES, wrong());
+    assert_eq!(second, 4500);
+    assert!(matches!(verdict, Verdict::Kept { lost } if lost == ["there"]));
+}
+
+#[test]
+fn a_remote_outage_of_an_hour_rolls_nobody_back_wherever_in_the_probation_it_begins() {
+    for begin in [0, 20, 200, 310] {
+        for outcome in [Outcome::Unreachable, Outcome::Failed] {
+            let outage = |name: &str, second| match name {
+                "there" if (begin..begin + 3600).contains(&second) => outcome,
+                _ => Outcome::Passed,
+            };
+            let (_, verdict) = first_verdict(&here_and_there(), &[], RULES, outage);
+            assert_eq!(verdict, Verdict::Good, "{outcome:?} from {begin} s on");
+        }
+    }
+}
+
+#[test]
+fn an_endpoint_that_comes_back_after_the_deadline_has_time_to_hold() {
+    let back = |name: &str, second| match name {
+        "there" if second < 1000 => Outcome::Unreachable,
+        _ => Outcome::Passed,
+    };
+    let (second, verdict) = first_verdict(&here_and_there(), &[], RULES, back);
+    assert_eq!((second, verdict), (1310, Verdict::Good));
+}
+
+#[test]
+fn a_workload_here_that_fails_during_a_remote_outage_is_bad_at_once() {
+    let both = |name: &str, second| match name {
+        "there" => Outcome::Unreachable,
+        _ if second < 2000 => Outcome::Passed,
+        _ => Outcome::Failed,
+    };
+    let (second, verdict) = first_verdict(&here_and_there(), &[], RULES, both);
+    assert_eq!(second, 2000);
+    assert!(
+        matches!(verdict, Verdict::Bad { check, detail } if check == "here"
+        && detail == "it held, and failed 2000s after the start: evidence")
+    );
+}
+
+#[test]
+fn a_local_check_is_never_excused_as_unreachable() {
     let local = [check("a", true, false)];
+    let lost: &[(&str, Outcome)] = &[("a", Outcome::Unreachable)];
     assert!(matches!(
         after(&local, &[(10, OK), (20, OK), (30, lost)]),
         Verdict::Bad { .. }
@@ -198,6 +302,18 @@ fn a_remote_endpoint_that_nobody_reaches_stretches_the_deadline() {
         after(&local, &[(10, lost), (900, lost)]),
         Verdict::Bad { .. }
     ));
+}
+
+#[test]
+fn a_check_that_flips_is_bad_by_the_deadline_even_if_it_never_held() {
+    let a = [check("a", true, false)];
+    let flips = |_: &str, second: u64| match second / 10 % 2 {
+        0 => Outcome::Passed,
+        _ => Outcome::Failed,
+    };
+    let (second, verdict) = first_verdict(&a, &[], RULES, flips);
+    assert_eq!(second, 900);
+    assert!(matches!(verdict, Verdict::Bad { .. }));
 }
 
 #[test]
@@ -212,7 +328,7 @@ fn a_local_failure_is_not_hidden_behind_a_remote_one() {
 proptest! {
     #[test]
     fn good_is_never_said_before_the_probation_is_over(outcomes in proptest::collection::vec(0u8..5, 1..60)) {
-        let a = [check("a", true, true)];
+        let a = [check("a", true, false)];
         let mut judge = Judge::new(&a, &[], RULES);
         let mut was_bad = false;
         for (round, outcome) in outcomes.iter().enumerate() {

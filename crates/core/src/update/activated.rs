@@ -2,7 +2,8 @@
 //! reboot. The known-good entry is never touched; where the loader was not seen to count it is
 //! pinned first, and the trial is booted one-shot (DESIGN section 8).
 
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
 use super::candidate::Proven;
 use super::checking::waits_for;
@@ -14,11 +15,9 @@ use crate::error::{Code, Failure};
 use crate::facts::Counting;
 use crate::why::WaitReason;
 
-/// First step: what is ill before the update is not blamed on it.
+/// First step: what is ill before the update is not blamed on it. Force goes past what is ill here,
+/// and that is remembered too.
 pub(super) fn begin(ctx: &Ctx<'_>, proven: &Proven) -> Transition {
-    if ctx.state.wish.force {
-        return first_change(ctx, proven);
-    }
     let candidate = Some(proven.candidate().clone());
     ctx.go(at(proven, ActivateStep::Health))
         .then(Effect::RunHealth {
@@ -114,7 +113,11 @@ fn image_lost(failure: &Failure) -> bool {
 
 fn healthy_before(ctx: &Ctx<'_>, proven: &Proven, verdict: HealthVerdict) -> Transition {
     match verdict {
-        HealthVerdict::Good | HealthVerdict::Pending => first_change(ctx, proven),
+        HealthVerdict::Good | HealthVerdict::Pending => ready(ctx, proven, Vec::new()),
+        HealthVerdict::Kept { lost } => ready(ctx, proven, lost),
+        HealthVerdict::Bad { check, .. } if ctx.state.wish.force => {
+            ready(ctx, proven, alloc::vec![check])
+        }
         HealthVerdict::Bad { check, detail } => {
             let reason = WaitReason::UnhealthyBefore {
                 check: check.clone(),
@@ -132,6 +135,17 @@ fn healthy_before(ctx: &Ctx<'_>, proven: &Proven, verdict: HealthVerdict) -> Tra
             .refuse(failure)
         }
     }
+}
+
+/// What is ill now is written down with the release, since the trial is judged in another boot.
+fn ready(ctx: &Ctx<'_>, proven: &Proven, ill: Vec<String>) -> Transition {
+    let mut state = ctx.state.clone();
+    state.ill_before = ill;
+    let ctx = Ctx {
+        state: &state,
+        ..*ctx
+    };
+    first_change(&ctx, proven)
 }
 
 /// The new entry stands; a pin of a manual rollback would hide it, so it goes after, not before.

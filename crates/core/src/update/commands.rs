@@ -8,7 +8,8 @@ use super::effect::Effect;
 use super::event::Command;
 use super::{Ctx, Transition};
 use crate::error::{Code, Failure};
-use crate::records::{Denial, DeniedBy, Hold, RecordChange};
+use crate::records::{Denial, DeniedBy, Hold, Left, RecordChange};
+use twinroot_trust::time::UnixTime;
 
 /// Handles what can be asked anywhere; `None` leaves it to the phase.
 pub(super) fn anywhere(ctx: &Ctx<'_>, command: &Command) -> Option<Transition> {
@@ -34,8 +35,12 @@ pub(super) fn anywhere(ctx: &Ctx<'_>, command: &Command) -> Option<Transition> {
             }
             RecordChange::Undeny(release.clone())
         }
-        Command::Deny { release, reason } => match named(ctx, release) {
-            Ok(found) => return Some(deny(ctx, &found, reason)),
+        Command::Deny {
+            release,
+            reason,
+            until,
+        } => match named(ctx, release) {
+            Ok(found) => return Some(deny(ctx, &found, reason, *until)),
             Err(failure) => return Some(ctx.stay().refuse(failure)),
         },
     };
@@ -43,8 +48,13 @@ pub(super) fn anywhere(ctx: &Ctx<'_>, command: &Command) -> Option<Transition> {
 }
 
 /// Remembered first; then its entry goes, so that nothing comes upon it by itself.
-fn deny(ctx: &Ctx<'_>, release: &SavedRelease, reason: &str) -> Transition {
-    let change = RecordChange::Deny(by_person(ctx, release, reason));
+fn deny(
+    ctx: &Ctx<'_>,
+    release: &SavedRelease,
+    reason: &str,
+    until: Option<UnixTime>,
+) -> Transition {
+    let change = RecordChange::Deny(by_person(ctx, release, reason, until));
     let transition = ctx.stay();
     match ctx.removable(&release.root_hash) {
         Some(entry) => transition
@@ -87,7 +97,12 @@ fn named(ctx: &Ctx<'_>, name: &str) -> Result<SavedRelease, Failure> {
 }
 
 /// A person's denial.
-pub(super) fn by_person(ctx: &Ctx<'_>, release: &SavedRelease, reason: &str) -> Denial {
+pub(super) fn by_person(
+    ctx: &Ctx<'_>,
+    release: &SavedRelease,
+    reason: &str,
+    until: Option<UnixTime>,
+) -> Denial {
     Denial {
         version: release.version.clone(),
         root_hash: release.root_hash,
@@ -97,16 +112,19 @@ pub(super) fn by_person(ctx: &Ctx<'_>, release: &SavedRelease, reason: &str) -> 
         by: DeniedBy::Person,
         first_seen: ctx.now.wall,
         last_seen: ctx.now.wall,
+        until,
+        left: None,
     }
 }
 
-/// The node's own denial after a failed trial.
+/// The node's own denial after a failed trial, with what the trial has left.
 pub(super) fn by_node(ctx: &Ctx<'_>, release: &SavedRelease, failure: &Failure) -> Denial {
     Denial {
         reason: alloc::format!("{}: {}", failure.subject, failure.cause),
         code: Some(failure.code),
         by: DeniedBy::Node,
-        ..by_person(ctx, release, "")
+        left: Some(Left::of(ctx.facts.remains_of(&release.root_hash))),
+        ..by_person(ctx, release, "", None)
     }
 }
 

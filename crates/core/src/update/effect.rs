@@ -97,7 +97,7 @@ pub enum Effect {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
     /// What ended, in a fixed word: `staged`, `activated`, `committed`, `rolled-back`, `denied`,
-    /// `repaired`, `dropped`, `forced`, `ignored`.
+    /// `repaired`, `dropped`, `forced`, `asked`, `trial-failed`, `kept`, `degraded`, `ignored`.
     pub what: &'static str,
     /// The release it was about.
     pub release: Option<SavedRelease>,

@@ -53,6 +53,8 @@ pub enum Command {
         release: String,
         /// Why.
         reason: String,
+        /// Until when; `None` until it is forgotten.
+        until: Option<UnixTime>,
     },
     /// Forget a denial.
     Undeny {
@@ -106,6 +108,12 @@ pub enum HealthVerdict {
     Pending,
     /// All that is required has held for as long as it must.
     Good,
+    /// All that this machine answers for holds. These remote checks do not, and it is not held
+    /// against the release.
+    Kept {
+        /// Names of the checks.
+        lost: Vec<String>,
+    },
     /// Something required failed.
     Bad {
         /// The check.

@@ -68,8 +68,9 @@ pub(super) fn look(ctx: &Ctx<'_>, wish: Wish) -> Transition {
 /// Health after a start of the committed system ends the count of starts without it.
 fn steady(ctx: &Ctx<'_>, verdict: &HealthVerdict) -> Transition {
     let mut transition = ctx.stay();
-    if *verdict != HealthVerdict::Good {
-        return transition;
+    match verdict {
+        HealthVerdict::Good | HealthVerdict::Kept { .. } => {}
+        HealthVerdict::Pending | HealthVerdict::Bad { .. } => return transition,
     }
     transition.next.healthy = true;
     if ctx.facts.loader().starts_without_health == 0 {
@@ -86,7 +87,7 @@ pub(super) fn roll_back(ctx: &Ctx<'_>, reason: alloc::string::String, reboot: bo
     let Some(from) = booted(ctx) else {
         return ctx.stay().refuse(no_entry());
     };
-    let denial = super::commands::by_person(ctx, &from.release, &reason);
+    let denial = super::commands::by_person(ctx, &from.release, &reason, None);
     let cause = Cause::Person { reason, reboot };
     ctx.go(Phase::RollingBack {
         from,
@@ -106,7 +107,8 @@ fn may_go_back(ctx: &Ctx<'_>) -> Result<(), Failure> {
     let Some(entry) = entry else {
         return Err(none("it has no boot entry"));
     };
-    if ctx.records.denies_root(&entry.root_hash).is_some() {
+    let denied = ctx.records.denies_root(&entry.root_hash, ctx.now.wall);
+    if denied.is_some() {
         return Err(none("its release is denied"));
     }
     let stamped = ctx.facts.system().stamped_floor.as_ref();
@@ -149,7 +151,7 @@ fn repair(ctx: &Ctx<'_>) -> Transition {
 
 /// The release that was committed and abandoned, unless denied; else the one that runs.
 pub(super) fn repairable(ctx: &Ctx<'_>) -> Option<SavedRelease> {
-    let good = |release: &&SavedRelease| ctx.records.denial_of(release).is_none();
+    let good = |release: &&SavedRelease| ctx.records.denial_of(release, ctx.now.wall).is_none();
     let abandoned = ctx.facts.loader().abandoned;
     abandoned
         .and_then(|root| ctx.records.known_by_root(&root))

@@ -88,7 +88,9 @@ fn nothing_denied_or_old_is_armed(
         return;
     };
     let release = proven.candidate().saved();
-    if records.denial_of(&release).is_some() && !t.next.wish.force {
+    // A denial with an end may have ended: those without one never do.
+    let lasting = |d: &&crate::records::Denial| d.concerns(&release) && d.until.is_none();
+    if records.denied.iter().any(|d| lasting(&d)) && !t.next.wish.force {
         broken.push(format!("{} is denied and would be armed", release.version));
     }
     let floor = records.floor(facts.system().stamped_floor.as_ref());

@@ -157,7 +157,7 @@ fn remembered(ctx: &Ctx<'_>, candidate: &Candidate) -> Result<(), WaitReason> {
             floor: floor.to_string(),
         });
     }
-    match ctx.records.denial_of(&candidate.saved()) {
+    match ctx.records.denial_of(&candidate.saved(), ctx.now.wall) {
         Some(denial) if !ctx.state.wish.force => Err(WaitReason::Denied {
             version,
             since: denial.first_seen,

@@ -24,6 +24,7 @@ mod checking;
 mod commands;
 mod denying;
 mod idle;
+mod own_look;
 mod rolling_back;
 mod staged;
 mod staging;
@@ -132,7 +133,11 @@ fn by_phase(ctx: &Ctx<'_>, event: Event) -> Transition {
         Phase::Staged { proven, .. } => staged::on(ctx, proven, event),
         Phase::Activated { proven, step, .. } => activated::on(ctx, proven, *step, event),
         Phase::Rebooting { .. } => ctx.rest(event),
-        Phase::Trial { trial, candidate } => trial::on(ctx, trial, candidate.as_ref(), event),
+        Phase::Trial {
+            trial,
+            candidate,
+            look,
+        } => trial::on(ctx, trial, candidate.as_ref(), look, event),
         Phase::Blessing {
             trial,
             candidate,
@@ -172,6 +177,7 @@ impl Ctx<'_> {
     fn idle(&self, reason: WaitReason) -> Transition {
         let mut transition = self.go(Phase::Idle { reason });
         transition.next.wish = self.policy.standing_wish();
+        transition.next.ill_before = Vec::new();
         transition
     }
 

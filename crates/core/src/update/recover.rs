@@ -24,7 +24,9 @@ use super::candidate::SavedRelease;
 use super::effect::Effect;
 use super::event::HealthPurpose;
 use super::saved::{Saved, SavedPhase};
-use super::state::{Attempts, BackStep, Cause, CommitStep, OnTrial, Phase, Purpose, Resume, State};
+use super::state::{
+    Attempts, BackStep, Cause, CommitStep, OnTrial, OwnLook, Phase, Purpose, Resume, State,
+};
 use super::{Ctx, Policy, Transition, denying, idle, rolling_back};
 use crate::error::{Code, Failure};
 use crate::facts::{EntryObserved, Facts, Now};
@@ -70,6 +72,20 @@ fn blank(saved: Option<&Saved>, facts: &Facts, policy: &Policy) -> State {
         }),
         refreshed: None,
         healthy: false,
+        ill_before: ill_before(saved, facts),
+    }
+}
+
+/// What was ill before this release was activated, if the file is about the release that runs.
+fn ill_before(saved: Option<&Saved>, facts: &Facts) -> Vec<alloc::string::String> {
+    match saved.map(|s| (&s.phase, s)) {
+        Some((
+            SavedPhase::Activated { release }
+            | SavedPhase::Rebooting { release }
+            | SavedPhase::Trial { release },
+            saved,
+        )) if release.root_hash == facts.system().root_hash => saved.ill_before.clone(),
+        Some(_) | None => Vec::new(),
     }
 }
 
@@ -118,7 +134,7 @@ fn unblessed(ctx: &Ctx<'_>, saved: Option<&Saved>, booted: OnTrial) -> Transitio
         Some(SavedPhase::Activated { release } | SavedPhase::Rebooting { release }
             | SavedPhase::Trial { release }) if release.root_hash == root
     );
-    if let Some(denial) = ctx.records.denies_root(&root)
+    if let Some(denial) = ctx.records.denies_root(&root, ctx.now.wall)
         && !forced
     {
         let subject = alloc::format!("release {}", booted.release.version);
@@ -136,6 +152,7 @@ fn start_trial(ctx: &Ctx<'_>, trial: OnTrial) -> Transition {
         .go(Phase::Trial {
             trial,
             candidate: None,
+            look: OwnLook::NotYet,
         })
         .persist(ctx);
     match known {
@@ -241,7 +258,7 @@ fn roll_back_on(ctx: &Ctx<'_>, release: &SavedRelease, cause: Cause) -> Transiti
     else {
         return from_the_world(ctx);
     };
-    let denial = super::commands::by_person(ctx, &from.release, reason);
+    let denial = super::commands::by_person(ctx, &from.release, reason, None);
     ctx.go(Phase::RollingBack {
         from,
         cause,
@@ -290,9 +307,10 @@ fn did_not_come_up(
         "it was started {tries} times without being blessed, and {} runs again",
         ctx.facts.system().version
     );
-    if let Some(remains) = ctx.facts.remains_of(&release.root_hash) {
-        cause.push_str("; ");
-        cause.push_str(&remains.sentence());
+    cause.push_str("; ");
+    match ctx.facts.remains_of(&release.root_hash) {
+        Some(remains) => cause.push_str(&remains.sentence()),
+        None => cause.push_str("it left no mark and no console"),
     }
     Failure::new(
         Code::TrialFailed,
@@ -321,7 +339,10 @@ fn from_the_world(ctx: &Ctx<'_>) -> Transition {
     // A release whose tries ran out while nothing was written down (a wiped state) is remembered.
     let exhausted = ctx.facts.other_entries().find(|e| e.is_exhausted());
     if let Some(entry) = exhausted
-        && ctx.records.denies_root(&entry.root_hash).is_none()
+        && ctx
+            .records
+            .denies_root(&entry.root_hash, ctx.now.wall)
+            .is_none()
     {
         let release = of_entry(entry, ctx.records);
         let failure = did_not_come_up(ctx, Some(entry), &release.release);

@@ -2,6 +2,7 @@
 //! [`super::State`], so that reading a file can never make something look verified.
 
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 use twinroot_trust::digest::Digest;
@@ -101,6 +102,10 @@ pub struct Saved {
     /// Tries without progress.
     #[serde(default)]
     pub attempts: u32,
+    /// Checks that failed before the release was activated. Left out where there are none, so that
+    /// older agents see no change.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ill_before: Vec<String>,
 }
 
 impl Saved {
@@ -112,6 +117,7 @@ impl Saved {
             boot_id: String::from(boot_id),
             attempted: state.attempts.release,
             attempts: state.attempts.count,
+            ill_before: state.ill_before.clone(),
         }
     }
 }

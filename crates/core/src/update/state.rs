@@ -2,6 +2,7 @@
 //! reason, so that `why` has nothing to invent.
 
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use twinroot_trust::digest::Digest;
 use twinroot_trust::version::Version;
@@ -47,6 +48,28 @@ pub struct State {
     pub refreshed: Option<BootTime>,
     /// Health was seen in this boot, whatever for.
     pub healthy: bool,
+    /// Checks that failed before the release under way was activated: not blamed on it.
+    pub ill_before: Vec<String>,
+}
+
+/// Whether the new system's own agent has looked at the repository. A release that cannot would never
+/// update again, so that it is seen before the release is blessed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OwnLook {
+    /// Not yet: health comes first.
+    NotYet,
+    /// Health has held and the look is under way.
+    UnderWay {
+        /// Remote checks that are lost, where the slot is kept without them.
+        lost: Vec<String>,
+    },
+    /// It failed at that time, in a way that may be the release's.
+    Failed {
+        /// When.
+        at: BootTime,
+        /// How.
+        failure: Failure,
+    },
 }
 
 /// Why the phase `Checking` was entered.
@@ -221,6 +244,8 @@ pub enum Phase {
         trial: OnTrial,
         /// Its verified manifest, once it was verified again by this system's own anchor.
         candidate: Option<Candidate>,
+        /// Whether this system's agent has looked at the repository.
+        look: OwnLook,
     },
     /// Health has held; the loader is being told.
     Blessing {

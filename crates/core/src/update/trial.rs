@@ -3,12 +3,13 @@
 //! between them has a good slot and an old floor, never a new floor and an unproven slot.
 
 use alloc::string::ToString;
+use alloc::vec::Vec;
 
 use super::candidate::Candidate;
-use super::effect::{Effect, EffectKind};
+use super::effect::{Effect, EffectKind, Note};
 use super::event::{Command, Event, HealthPurpose, HealthVerdict};
-use super::state::{BlessStep, CommitStep, OnTrial, Phase};
-use super::{Ctx, Transition, rolling_back};
+use super::state::{BlessStep, CommitStep, OnTrial, OwnLook, Phase};
+use super::{Ctx, Transition, own_look, rolling_back};
 use crate::error::{Code, Failure};
 use crate::records::RecordChange;
 
@@ -16,6 +17,7 @@ pub(super) fn on(
     ctx: &Ctx<'_>,
     trial: &OnTrial,
     candidate: Option<&Candidate>,
+    look: &OwnLook,
     event: Event,
 ) -> Transition {
     match event {
@@ -23,6 +25,7 @@ pub(super) fn on(
             let phase = Phase::Trial {
                 trial: trial.clone(),
                 candidate: Some(verified.clone()),
+                look: look.clone(),
             };
             look_at_health(ctx.go(phase), Some(&verified))
         }
@@ -38,39 +41,76 @@ pub(super) fn on(
                     .note("ignored", Some(trial.release.clone()), failure.to_string());
             look_at_health(noted, None)
         }
-        Event::Tick if ctx.now.boot.0 >= ctx.policy.trial_deadline => {
-            rolling_back::begin(ctx, trial, no_verdict(trial))
-        }
+        Event::Tick if is_over(ctx, candidate) => fail(ctx, trial, no_verdict(trial, look)),
         Event::Tick => look_at_health(ctx.stay(), candidate),
-        Event::Health(HealthPurpose::Trial, HealthVerdict::Good) => bless(ctx, trial, candidate),
-        Event::Health(HealthPurpose::Trial, HealthVerdict::Bad { check, detail }) => {
-            let subject = alloc::format!("check {check} on trial of {}", trial.release.version);
-            rolling_back::begin(ctx, trial, Failure::new(Code::TrialFailed, subject, detail))
-        }
-        Event::Health(HealthPurpose::Trial, HealthVerdict::Pending)
-            if ctx.now.boot.0 >= ctx.policy.trial_deadline =>
-        {
-            rolling_back::begin(ctx, trial, no_verdict(trial))
+        Event::Health(HealthPurpose::Trial, verdict) => {
+            judged(ctx, trial, candidate, look, verdict)
         }
         Event::Health(_, _) => ctx.stay(),
+        Event::Checked(_)
+        | Event::Failed {
+            effect: EffectKind::Refresh,
+            ..
+        } => own_look::answered(ctx, trial, candidate, look, event),
         Event::Failed {
             effect: EffectKind::RunHealth,
             failure,
             ..
-        } => rolling_back::begin(ctx, trial, failure),
+        } => fail(ctx, trial, failure),
         Event::Command(Command::Rollback { reason, .. }) => {
             let subject = alloc::format!("trial of {}", trial.release.version);
-            rolling_back::begin(ctx, trial, Failure::new(Code::TrialFailed, subject, reason))
+            fail(ctx, trial, Failure::new(Code::TrialFailed, subject, reason))
         }
         Event::CheckDue
         | Event::Command(_)
-        | Event::Checked(_)
         | Event::Written { .. }
         | Event::Proven { .. }
         | Event::Gate { .. }
         | Event::Done(_)
         | Event::Failed { .. } => ctx.rest(event),
     }
+}
+
+fn judged(
+    ctx: &Ctx<'_>,
+    trial: &OnTrial,
+    candidate: Option<&Candidate>,
+    look: &OwnLook,
+    verdict: HealthVerdict,
+) -> Transition {
+    match verdict {
+        HealthVerdict::Good => own_look::begin(ctx, trial, candidate, look, Vec::new()),
+        HealthVerdict::Kept { lost } => own_look::begin(ctx, trial, candidate, look, lost),
+        HealthVerdict::Bad { check, detail } => {
+            let subject = alloc::format!("check {check} on trial of {}", trial.release.version);
+            fail(ctx, trial, Failure::new(Code::TrialFailed, subject, detail))
+        }
+        HealthVerdict::Pending if is_over(ctx, candidate) => {
+            fail(ctx, trial, no_verdict(trial, look))
+        }
+        HealthVerdict::Pending => ctx.stay(),
+    }
+}
+
+/// The trial has failed. The line of history is written by the system that failed, with its health:
+/// the survivor knows only what was left behind.
+fn fail(ctx: &Ctx<'_>, trial: &OnTrial, failure: Failure) -> Transition {
+    let detail = failure.to_string();
+    let mut transition = rolling_back::begin(ctx, trial, failure);
+    let note = Note {
+        what: "trial-failed",
+        release: Some(trial.release.clone()),
+        detail,
+    };
+    transition.effects.insert(0, Effect::Note(note));
+    transition
+}
+
+/// The line behind which nothing is waited for at all. A publisher may ask for a longer probation.
+fn is_over(ctx: &Ctx<'_>, candidate: Option<&Candidate>) -> bool {
+    let asked = candidate.and_then(|c| c.manifest().probation);
+    let longer = asked.map_or(0, |probation| probation.0.saturating_mul(1000));
+    ctx.now.boot.0 >= ctx.policy.trial_deadline.saturating_add(longer)
 }
 
 fn look_at_health(transition: Transition, candidate: Option<&Candidate>) -> Transition {
@@ -81,17 +121,25 @@ fn look_at_health(transition: Transition, candidate: Option<&Candidate>) -> Tran
     })
 }
 
-fn no_verdict(trial: &OnTrial) -> Failure {
-    Failure::new(
-        Code::TrialDeadline,
-        alloc::format!("trial of {}", trial.release.version),
-        "health was not seen to hold by the deadline",
-    )
+fn no_verdict(trial: &OnTrial, look: &OwnLook) -> Failure {
+    let subject = alloc::format!("trial of {}", trial.release.version);
+    match look {
+        OwnLook::Failed { failure, .. } => Failure::new(
+            Code::TrialFailed,
+            subject,
+            alloc::format!("its agent cannot look at the repository: {failure}"),
+        ),
+        OwnLook::NotYet | OwnLook::UnderWay { .. } => Failure::new(
+            Code::TrialDeadline,
+            subject,
+            "health was not seen to hold by the deadline",
+        ),
+    }
 }
 
 /// Health has held. A pin (the loader does not count, or a rollback left one) moves first: cut
 /// between the two, the new slot starts again on trial and is judged again.
-fn bless(ctx: &Ctx<'_>, trial: &OnTrial, candidate: Option<&Candidate>) -> Transition {
+pub(super) fn bless(ctx: &Ctx<'_>, trial: &OnTrial, candidate: Option<&Candidate>) -> Transition {
     let pinned = ctx.facts.loader().pinned.as_ref();
     let step = match pinned {
         Some(stem) if *stem != trial.stem => BlessStep::Pin,

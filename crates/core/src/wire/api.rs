@@ -2,11 +2,14 @@
 //! history.
 
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 use twinroot_trust::time::UnixTime;
 use twinroot_trust::version::Version;
 
+use crate::health::CheckState;
+use crate::records::Left;
 use crate::update::SavedRelease;
 
 /// What can be asked for; each is `POST /v1/<word>` on the control socket.
@@ -95,7 +98,7 @@ impl Action {
             Self::Rollback => &["reason", "no-reboot"],
             Self::Pin => &["version", "clear"],
             Self::Hold => &["reason", "until", "clear"],
-            Self::Deny => &["release", "reason"],
+            Self::Deny => &["release", "reason", "until"],
             Self::Undeny => &["release"],
         }
     }
@@ -122,7 +125,7 @@ pub struct ActBody {
     /// Version, root hash or digest of the boot image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub release: Option<String>,
-    /// End of a hold, in seconds since 1970.
+    /// End of a hold or of a denial, in seconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<i64>"))]
     pub until: Option<UnixTime>,
@@ -181,6 +184,15 @@ pub struct HistoryLine {
     pub fetched: u64,
     /// Bytes written to a slot in this run of the program until then.
     pub written: u64,
+    /// Who asked for it, as the control socket knows them; nothing where the node acted by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// The health checks with their evidence, where the line is about a verdict.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub health: Vec<CheckState>,
+    /// What a trial that failed has left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<Left>,
 }
 
 /// What `GET /v1/events` sends, one JSON document an event.

@@ -15,7 +15,8 @@ use twinroot_trust::time::UnixTime;
 
 use crate::error::Failure;
 use crate::facts::Tries;
-use crate::health::CheckResult;
+use crate::health::{CheckResult, CheckState};
+use crate::records::Left;
 use crate::slot::SlotName;
 use crate::why::WaitReason;
 
@@ -135,6 +136,18 @@ answer! {
         steps: Vec<String>,
         /// What stands in the way.
         blocked_by: Vec<Reason>,
+        /// Where the bytes come from, piece by piece.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        bytes: Vec<PlannedBytes>,
+        /// Free bytes of the ESP before and after.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        esp: Option<EspRoom>,
+        /// When the node would restart, in one sentence.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        restart: Option<String>,
+        /// What changes in the contents.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        contents: Option<ContentsChange>,
     }
 }
 
@@ -268,6 +281,9 @@ part! {
         channel: String,
         /// Strategy.
         strategy: String,
+        /// Public key of this node's reports, in hex; nothing before its first start.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
     }
 }
 
@@ -324,6 +340,15 @@ part! {
         reason: String,
         /// By the agent itself, not by a person.
         automatic: bool,
+        /// When it was last seen to be bad.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        last_seen: Option<UnixTime>,
+        /// Until when, where a person said so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<UnixTime>,
+        /// What the trial that failed has left.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        left: Option<Left>,
     }
 }
 
@@ -348,6 +373,57 @@ impl From<WaitReason> for Reason {
             sentence,
             remedy,
         }
+    }
+}
+
+part! {
+    /// Bytes of a plan from one place.
+    PlannedBytes {
+        /// What they are for: `image`, `boot image`, `index`, `manifest`.
+        what: String,
+        /// Where they come from: `network`, `delta`, `booted slot`, `already there`.
+        from: String,
+        /// How many.
+        bytes: u64,
+    }
+}
+
+part! {
+    /// Free bytes of the ESP.
+    EspRoom {
+        /// Now.
+        before: u64,
+        /// When the new boot image lies there; what the release that is given up frees is not counted.
+        after: u64,
+    }
+}
+
+part! {
+    /// What an update changes in the contents.
+    ContentsChange {
+        /// What was compared: `sbom` (two signed bills of materials) or `components` (two manifests).
+        source: String,
+        /// Packages that come.
+        added: Vec<PackageChange>,
+        /// Packages that go.
+        removed: Vec<PackageChange>,
+        /// Packages whose version changes.
+        changed: Vec<PackageChange>,
+        /// Why the bills of materials could not be compared, where they could not.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unknown: Option<String>,
+    }
+}
+
+part! {
+    /// One package that changes.
+    PackageChange {
+        /// Its name.
+        name: String,
+        /// Its version now, where it is there.
+        before: Option<String>,
+        /// Its version afterwards, where it is there.
+        after: Option<String>,
     }
 }
 
@@ -406,8 +482,28 @@ part! {
     HealthStatus {
         /// One result a check.
         results: Vec<CheckResult>,
-        /// Everything required holds.
+        /// Everything that is required of this machine holds.
         healthy: bool,
+        /// The checks, with who wants each and since when it says what it says.
+        #[serde(default)]
+        checks: Vec<CheckState>,
+    }
+}
+
+impl HealthStatus {
+    /// From what each check said last.
+    #[must_use]
+    pub fn of(checks: Vec<CheckState>, healthy: bool) -> Self {
+        let result = |state: &CheckState| CheckResult {
+            check: state.check.clone(),
+            outcome: state.outcome,
+            detail: state.detail.clone(),
+        };
+        Self {
+            results: checks.iter().map(result).collect(),
+            healthy,
+            checks,
+        }
     }
 }
 

@@ -85,7 +85,7 @@ pub(crate) fn install_tls_provider() {
     PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
 }
 
-pub(super) fn client(options: &HttpOptions, urls: &[&str]) -> Outcome<Client> {
+pub(crate) fn client(options: &HttpOptions, urls: &[&str]) -> Outcome<Client> {
     install_tls_provider();
     let agent = concat!("twinroot/", env!("CARGO_PKG_VERSION"));
     let invalid = |error: &dyn std::fmt::Display| {

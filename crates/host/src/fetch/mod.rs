@@ -15,7 +15,7 @@ mod range;
 mod redirect;
 
 pub use client::{HttpOptions, Secret};
-pub(crate) use client::{error_chain, install_tls_provider};
+pub(crate) use client::{client, error_chain, install_tls_provider};
 pub use dir::DirFetch;
 pub use http::HttpFetch;
 pub use meter::{MinimumThroughput, Traffic};

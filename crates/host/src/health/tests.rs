@@ -2,8 +2,6 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::OpenOptionsExt;
 
-use twinroot_trust::time::Seconds;
-
 use super::units::FilesUnits;
 use super::*;
 
@@ -144,49 +142,189 @@ fn units_pass_only_when_active() {
     assert_eq!(no_manager().state("kubelet.service").0, Ended::NotRun);
 }
 
+fn put(path: &Path, text: &str) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let mut file = std::fs::File::create(path).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+}
+
+fn definition(name: &str, unit: &str) -> String {
+    format!("[[check]]\nname = \"{name}\"\nkind = \"unit\"\nunit = \"{unit}\"\n")
+}
+
+fn runner(home: &Path) -> Runner {
+    Runner::new(
+        Folders {
+            definitions: vec![
+                (Author::Publisher, home.join("image")),
+                (Author::Owner, home.join("etc")),
+                (Author::Owner, home.join("none")),
+            ],
+            greenboot: vec![
+                (Author::Publisher, home.join("usr-greenboot")),
+                (Author::Owner, home.join("etc-greenboot")),
+            ],
+        },
+        Arc::new(no_manager()),
+    )
+}
+
 #[test]
-fn a_later_folder_replaces_a_check_of_the_image_and_a_dangling_one_is_refused() {
+fn an_owners_file_stands_beside_the_publishers_of_the_same_name() {
     let home = tempfile::tempdir().unwrap();
-    let (image, etc) = (home.path().join("image"), home.path().join("etc"));
-    let define = |folder: &Path, file: &str, unit: &str| {
-        std::fs::create_dir_all(folder).unwrap();
-        let text = format!(
-            "[[check]]\nname = \"{file}\"\nkind = \"unit\"\nunit = \"{unit}\"\ntimeout = \"3s\"\n"
-        );
-        let path = folder.join(format!("{file}.toml"));
-        std::fs::File::create(path)
-            .unwrap()
-            .write_all(text.as_bytes())
-            .unwrap();
-    };
-    define(&image, "20-b", "b");
-    define(&image, "10-a", "a");
-    define(&etc, "20-b", "other");
-    let runner = Runner::new(
-        vec![image, etc.clone(), home.path().join("none")],
-        Box::new(no_manager()),
+    put(&home.path().join("image/20-b.toml"), &definition("b", "b"));
+    put(&home.path().join("image/10-a.toml"), &definition("a", "a"));
+    put(
+        &home.path().join("etc/20-b.toml"),
+        &definition("b", "other"),
     );
-    let checks = runner.local_checks().unwrap();
-    let units: Vec<&Kind> = checks.iter().map(|check| &check.kind).collect();
+    // Not even an empty one takes the publisher's away.
+    put(&home.path().join("etc/10-a.toml"), "");
+    let runner = runner(home.path());
+    let checks = runner.checks().unwrap();
+    let seen: Vec<(&str, Author)> = checks.iter().map(|c| (c.name.as_str(), c.by)).collect();
     assert_eq!(
-        units,
+        seen,
         [
-            &Kind::Unit { unit: "a".into() },
-            &Kind::Unit {
-                unit: "other".into()
-            }
+            ("a", Author::Publisher),
+            ("b", Author::Publisher),
+            ("owner/b", Author::Owner)
         ]
     );
-    assert_eq!(checks[0].timeout, Seconds(3));
-    let results = runner.run(&checks).unwrap();
+    let results = runner.run(&checks, &|| {}).unwrap();
     assert!(
         results.iter().all(|result| result.outcome == Ended::NotRun),
         "{results:?}"
     );
+}
 
-    std::os::unix::fs::symlink("/nowhere", etc.join("30-c.toml")).unwrap();
+#[test]
+fn a_definition_that_cannot_be_read_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::create_dir(home.path().join("etc")).unwrap();
+    std::os::unix::fs::symlink("/nowhere", home.path().join("etc/30-c.toml")).unwrap();
     assert_eq!(
-        runner.local_checks().unwrap_err().code,
+        runner(home.path()).checks().unwrap_err().code,
         Code::HealthCheckInvalid
     );
+}
+
+#[test]
+fn scripts_in_greenboots_folders_are_checks() {
+    let home = tempfile::tempdir().unwrap();
+    let script = |path: &str, text: &str| put(&home.path().join(path), text);
+    script("usr-greenboot/required.d/10-good.sh", "exit 0\n");
+    script(
+        "etc-greenboot/required.d/20-bad.sh",
+        "echo no disk; exit 4\n",
+    );
+    script("etc-greenboot/wanted.d/30-wanted.sh", "exit 1\n");
+    script("etc-greenboot/wanted.d/README", "not a script\n");
+    let runner = runner(home.path());
+    let checks = runner.checks().unwrap();
+    let results = runner.run(&checks, &|| {}).unwrap();
+    let seen: Vec<_> = checks
+        .iter()
+        .zip(&results)
+        .map(|(check, result)| (check.name.as_str(), check.required, result.outcome))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            ("greenboot/required.d/10-good.sh", true, Ended::Passed),
+            ("greenboot/required.d/20-bad.sh", true, Ended::Failed),
+            ("greenboot/wanted.d/30-wanted.sh", false, Ended::Failed),
+        ]
+    );
+    assert!(
+        results[1].detail.contains("ended with 4: no disk"),
+        "{results:?}"
+    );
+}
+
+fn scripts(list: &[&str]) -> Vec<Check> {
+    let text: String = list
+        .iter()
+        .enumerate()
+        .map(|(at, script)| {
+            format!(
+                "[[check]]\nname = \"{at}\"\nkind = \"exec\"\ntimeout = \"1s\"\n\
+                 command = [\"/bin/sh\", \"-c\", \"{script}\"]\n"
+            )
+        })
+        .collect();
+    read_checks(Author::Owner, "x.toml", &text).unwrap()
+}
+
+#[test]
+fn checks_that_hang_neither_hold_up_the_others_nor_the_watchdog() {
+    let home = tempfile::tempdir().unwrap();
+    let hang = ["sleep 1000"; 9];
+    let checks = scripts(&[&hang[..], &["exit 0"]].concat());
+    let beats = std::cell::Cell::new(0);
+    let results = runner(home.path())
+        .run(&checks, &|| beats.set(beats.get() + 1))
+        .unwrap();
+    assert_eq!(results.len(), 10);
+    for result in &results[..9] {
+        assert_eq!(result.outcome, Ended::Failed, "{result:?}");
+        assert!(result.detail.contains("took longer than 1s"), "{result:?}");
+    }
+    assert_eq!(results[9].outcome, Ended::Passed);
+    assert!(beats.get() >= 1, "nobody heard that it lives");
+}
+
+#[test]
+fn a_check_that_would_pass_after_its_time_has_failed() {
+    let (ended, detail) = sh("sleep 2; exit 0", Duration::from_millis(300));
+    assert_eq!(ended, Ended::Failed);
+    assert!(detail.contains("took longer"), "{detail}");
+}
+
+#[test]
+fn a_check_that_forks_a_crowd_leaves_nobody() {
+    let home = tempfile::tempdir().unwrap();
+    let alive = home.path().join("alive");
+    nix::unistd::mkfifo(&alive, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    // Each of the crowd holds the writing end: reading ends when the last of them has gone.
+    let script = format!(
+        "exec 3>{}; i=0; while [ $i -lt 100 ]; do sleep 1000 & i=$((i+1)); done; wait",
+        alive.display()
+    );
+    let reader = std::thread::spawn(move || std::fs::read(alive).unwrap());
+    assert_eq!(sh(&script, Duration::from_millis(500)).0, Ended::Failed);
+    // On a busy machine the shell may not have opened it in its time; then the reader is let go here.
+    drop(
+        std::fs::File::options()
+            .write(true)
+            .custom_flags(nix::libc::O_NONBLOCK)
+            .open(home.path().join("alive")),
+    );
+    assert_eq!(reader.join().unwrap(), b"");
+}
+
+#[test]
+fn a_child_that_leaves_the_group_and_keeps_the_output_holds_nobody_up() {
+    let home = tempfile::tempdir().unwrap();
+    let pid = home.path().join("pid");
+    let script = format!(
+        "setsid sh -c 'echo $$ >{}; exec sleep 1000' & \
+         while [ ! -s {} ]; do sleep 0.01; done; echo said; exit 1",
+        pid.display(),
+        pid.display()
+    );
+    // It would be waited for to its end if its output were read to the end.
+    let (ended, detail) = sh(&script, PATIENT);
+    assert_eq!(ended, Ended::Failed);
+    assert!(detail.ends_with("ended with 1: said"), "{detail}");
+    let left: i32 = std::fs::read_to_string(pid)
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap();
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(left),
+        nix::sys::signal::Signal::SIGKILL,
+    )
+    .unwrap();
 }

@@ -19,9 +19,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use twinroot_core::config::{Layer, Origins, Settings};
 use twinroot_core::error::{Code, Failure};
+use twinroot_core::health::Author;
 use twinroot_core::layout::{Architecture, Holds, Layout, SectorSize, SizesWanted};
 use twinroot_core::slot::{Part, SlotName};
-use twinroot_ports::{Outcome, Ports, Store};
+use twinroot_ports::{Collector, Outcome, Ports, Store};
 
 use super::settings;
 use crate::clock::FilesClock;
@@ -30,8 +31,8 @@ use crate::disk::table;
 use crate::esp::{SdBoot, Volume, attempts, stage, vars};
 use crate::fetch::Mirrors;
 use crate::gate::{Gates, Places};
-use crate::health::Runner;
 use crate::health::units::FilesUnits;
+use crate::health::{Folders, Runner};
 use crate::power::FilesPower;
 use crate::provision::FirstRelease;
 use crate::store::{FileStore, Lock};
@@ -146,6 +147,7 @@ pub struct Machine {
     fetch: Mirrors,
     health: Runner,
     gate: Gates,
+    collector: Box<dyn Collector>,
     power: FilesPower,
     lock: Option<Lock>,
 }
@@ -174,8 +176,17 @@ impl Machine {
         let booted = BootFacts::read(&home.dir)?;
         let (settings, origins) = home.settings()?;
         let store = Arc::new(FileStore::open(&home.path("state"))?);
-        let folders = vec![home.path("image/health.d"), home.path("health.d")];
-        let units = Box::new(FilesUnits::new(&home.path("units.json")));
+        let folders = Folders {
+            definitions: vec![
+                (Author::Publisher, home.path("image/health.d")),
+                (Author::Owner, home.path("health.d")),
+            ],
+            greenboot: vec![
+                (Author::Publisher, home.path("image/greenboot/check")),
+                (Author::Owner, home.path("greenboot/check")),
+            ],
+        };
+        let units = Arc::new(FilesUnits::new(&home.path("units.json")));
         // The machine's own file; on a real node the setting names it.
         let hold = home.path("hold-reboot");
         let gate = Gates::open(
@@ -197,6 +208,7 @@ impl Machine {
             disk: home.disk(),
             loader: home.loader(store.clone())?,
             fetch: settings::source(&settings)?,
+            collector: settings::collector(&settings)?,
             health: Runner::new(folders, units),
             gate,
             power: FilesPower::open(&home.dir)?,
@@ -220,6 +232,7 @@ impl Machine {
             fetch: &self.fetch,
             health: &self.health,
             gate: &self.gate,
+            collector: &*self.collector,
             power: &self.power,
         }
     }

@@ -9,9 +9,10 @@ use twinroot_core::bootfmt::stage::Stage;
 use twinroot_core::bootfmt::start::STATE_LOST;
 use twinroot_core::config::{Layer, Origins, Settings};
 use twinroot_core::error::{Code, Failure};
+use twinroot_core::health::Author;
 use twinroot_core::layout::{Architecture, Holds, Layout};
 use twinroot_core::slot::{Part, SlotName};
-use twinroot_ports::{Outcome, Ports, System};
+use twinroot_ports::{Collector, Outcome, Ports, System};
 use twinroot_trust::digest::Digest;
 
 use super::{boot_disk, settings};
@@ -20,8 +21,8 @@ use crate::disk::GptDisk;
 use crate::esp::{SdBoot, Volume, stage, vars::EfivarFs};
 use crate::fetch::Mirrors;
 use crate::gate::{Gates, Places};
-use crate::health::Runner;
 use crate::health::units::SystemdUnits;
+use crate::health::{Folders, Runner};
 use crate::power::LinuxPower;
 use crate::store::{FileStore, Lock};
 use crate::system::LinuxSystem;
@@ -54,6 +55,7 @@ pub struct LinuxMachine {
     fetch: Mirrors,
     health: Runner,
     gate: Gates,
+    collector: Box<dyn Collector>,
     power: LinuxPower,
     lock: Option<Lock>,
 }
@@ -147,12 +149,19 @@ impl LinuxMachine {
             loader: SdBoot::new(volume, variables, store.clone(), system.clone())
                 .with_firmware(Path::new(VARIABLES)),
             fetch: settings::source(&settings)?,
+            collector: settings::collector(&settings)?,
             health: Runner::new(
-                vec![
-                    folder(IMAGE, "health.d"),
-                    folder("/etc/twinroot", "health.d"),
-                ],
-                Box::new(SystemdUnits),
+                Folders {
+                    definitions: vec![
+                        (Author::Publisher, folder(IMAGE, "health.d")),
+                        (Author::Owner, folder("/etc/twinroot", "health.d")),
+                    ],
+                    greenboot: vec![
+                        (Author::Publisher, folder("/usr/lib/greenboot", "check")),
+                        (Author::Owner, folder("/etc/greenboot", "check")),
+                    ],
+                },
+                Arc::new(SystemdUnits),
             ),
             gate: Gates::open(
                 &settings,
@@ -184,6 +193,7 @@ impl LinuxMachine {
             fetch: &self.fetch,
             health: &self.health,
             gate: &self.gate,
+            collector: &*self.collector,
             power: &self.power,
         }
     }

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use twinroot_core::config::{Layer, Origins, Settings, Source, read};
 use twinroot_core::error::{Code, Failure};
-use twinroot_ports::Outcome;
+use twinroot_ports::{Collector, Outcome};
 
+use crate::collector::{HttpCollector, Nobody};
 use crate::fail::io_failure;
 use crate::fetch::{HttpOptions, MinimumThroughput, Mirrors, Pace, Secret, open};
 
@@ -51,6 +52,19 @@ pub(super) fn source(settings: &Settings) -> Outcome<Mirrors> {
         let base = mirror.trim_end_matches('/');
         urls.push((format!("{base}/metadata"), format!("{base}/targets")));
     }
+    open(&urls, &options(settings)?)
+}
+
+/// Where reports go, over the same way as everything that comes.
+pub(super) fn collector(settings: &Settings) -> Outcome<Box<dyn Collector>> {
+    Ok(match &settings.report.url {
+        None => Box::new(Nobody),
+        Some(url) => Box::new(HttpCollector::open(url, &options(settings)?)?),
+    })
+}
+
+fn options(settings: &Settings) -> Outcome<HttpOptions> {
+    let repository = &settings.repository;
     let minimum = MinimumThroughput {
         bytes_per_second: repository.min_throughput,
         ..MinimumThroughput::default()
@@ -63,22 +77,19 @@ pub(super) fn source(settings: &Settings) -> Outcome<Mirrors> {
         pem.push(b'\n');
         pem.extend_from_slice(&key);
     }
-    open(
-        &urls,
-        &HttpOptions {
-            minimum,
-            proxy: repository.proxy.clone(),
-            authorities: bytes(&repository.ca)?,
-            identity: identity.map(Secret::new),
-            bearer: secret(&repository.bearer_file)?.map(Secret::new),
-            forbidden_is_missing: repository.forbidden_is_missing,
-            pace: repository
-                .rate_limit
-                .and_then(NonZeroU64::new)
-                .map(|rate| Arc::new(Pace::new(rate))),
-            ..HttpOptions::default()
-        },
-    )
+    Ok(HttpOptions {
+        minimum,
+        proxy: repository.proxy.clone(),
+        authorities: bytes(&repository.ca)?,
+        identity: identity.map(Secret::new),
+        bearer: secret(&repository.bearer_file)?.map(Secret::new),
+        forbidden_is_missing: repository.forbidden_is_missing,
+        pace: repository
+            .rate_limit
+            .and_then(NonZeroU64::new)
+            .map(|rate| Arc::new(Pace::new(rate))),
+        ..HttpOptions::default()
+    })
 }
 
 fn whole(path: &str) -> Outcome<Vec<u8>> {

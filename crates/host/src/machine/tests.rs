@@ -161,8 +161,11 @@ fn a_new_machine_boots_its_first_release_and_shows_that_the_loader_counts() {
             facts.booted_entry().unwrap().tries,
             Some(Tries { left: 2, done: 1 })
         );
-        let checks = ports.health.local_checks().unwrap();
-        assert_eq!(ports.health.run(&checks).unwrap()[0].outcome, Ended::Passed);
+        let checks = ports.health.checks().unwrap();
+        assert_eq!(
+            ports.health.run(&checks, &|| {}).unwrap()[0].outcome,
+            Ended::Passed
+        );
     });
 }
 
@@ -215,9 +218,9 @@ fn a_trial_that_comes_up_ill_says_so_and_is_left_after_its_tries() {
         let report = node.boot(BootFault::Health);
         assert_eq!(Node::version(&report), "1.1");
         node.with(|ports, _| {
-            let checks = ports.health.local_checks().unwrap();
+            let checks = ports.health.checks().unwrap();
             assert_eq!(
-                ports.health.run(&checks).unwrap()[0].outcome,
+                ports.health.run(&checks, &|| {}).unwrap()[0].outcome,
                 Ended::FailedForGood
             );
         });
@@ -225,8 +228,11 @@ fn a_trial_that_comes_up_ill_says_so_and_is_left_after_its_tries() {
     let report = node.boot(BootFault::None);
     assert_eq!(Node::version(&report), "1.0");
     node.with(|ports, _| {
-        let checks = ports.health.local_checks().unwrap();
-        assert_eq!(ports.health.run(&checks).unwrap()[0].outcome, Ended::Passed);
+        let checks = ports.health.checks().unwrap();
+        assert_eq!(
+            ports.health.run(&checks, &|| {}).unwrap()[0].outcome,
+            Ended::Passed
+        );
     });
 }
 

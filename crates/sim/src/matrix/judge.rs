@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use twinroot_core::bootfmt::entry::EntryName;
 use twinroot_core::bootfmt::loader::LoaderEntry;
-use twinroot_core::records::Records;
+use twinroot_core::records::{Denial, Records};
 use twinroot_trust::version::Version;
 
 use super::drive::Driver;
@@ -54,7 +54,7 @@ pub(super) fn judge(machine: &Machine, driver: &dyn Driver, before: &Baseline) -
             let detail = format!("slot {} is not what was signed", running.slot);
             broken(Rule::UnverifiedStarted, detail);
         }
-        if records.denies_root(&running.root).is_some() {
+        if records.denies_root(&running.root, machine.wall).is_some() {
             broken(
                 Rule::DeniedStarted,
                 format!("{} runs and is denied", running.version),
@@ -121,7 +121,8 @@ fn fallen(
         );
     }
     for denial in &before.records.denied {
-        if records.denies_root(&denial.root_hash).is_none() {
+        let kept = |d: &&Denial| d.root_hash == denial.root_hash;
+        if !records.denied.iter().any(|d| kept(&d)) {
             broken(Rule::DenialForgotten, denial.version.to_string());
         }
     }

@@ -1,6 +1,6 @@
 //! Health of the simulated workload: whatever the running release does by its script.
 
-use twinroot_core::health::{Check, CheckResult, Kind, Outcome as Result};
+use twinroot_core::health::{Author, Check, CheckResult, Kind, Outcome as Result};
 use twinroot_ports::{Health, Outcome};
 use twinroot_trust::time::Seconds;
 
@@ -11,7 +11,7 @@ use crate::world::{Behaviour, World};
 const WORKLOAD: &str = "workload";
 
 impl Health for World {
-    fn run(&self, checks: &[Check]) -> Outcome<Vec<CheckResult>> {
+    fn run(&self, checks: &[Check], _alive: &dyn Fn()) -> Outcome<Vec<CheckResult>> {
         self.effect("health: run", |m| {
             m.health_runs += 1;
             let image = m
@@ -42,16 +42,17 @@ impl Health for World {
         })
     }
 
-    fn local_checks(&self) -> Outcome<Vec<Check>> {
+    fn checks(&self) -> Outcome<Vec<Check>> {
         Ok(vec![Check {
             name: WORKLOAD.to_owned(),
+            by: Author::Publisher,
             kind: Kind::Unit {
                 unit: "workload.service".to_owned(),
             },
             required: true,
             remote: false,
             timeout: Seconds(1),
-            period: Seconds(10),
+            period: Seconds(1),
             successes: 2,
         }])
     }

@@ -33,6 +33,7 @@ impl World {
             fetch: self,
             health: self,
             gate: self,
+            collector: self,
             power: self,
         }
     }

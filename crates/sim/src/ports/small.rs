@@ -2,7 +2,7 @@
 
 use twinroot_core::error::{Code, Failure};
 use twinroot_core::facts::{BootTime, Now, SystemObserved};
-use twinroot_ports::{Clock, GateAnswer, Outcome, Power, RebootGate, System};
+use twinroot_ports::{Clock, Collector, GateAnswer, Outcome, Power, RebootGate, Receipt, System};
 
 use crate::world::World;
 
@@ -50,6 +50,18 @@ impl RebootGate for World {
                 .clone()
                 .map_or(GateAnswer::Open, |by| GateAnswer::Held { by }))
         })
+    }
+}
+
+impl Collector for World {
+    /// A simulated node tells nobody.
+    fn wanted(&self) -> bool {
+        false
+    }
+
+    fn send(&self, _report: &[u8]) -> Outcome<Receipt> {
+        let cause = "a simulated node has no collector";
+        Err(Failure::new(Code::Unreachable, "reports", cause))
     }
 }
 
