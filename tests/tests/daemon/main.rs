@@ -9,8 +9,12 @@ mod node;
 
 mod abuse;
 mod api;
+mod fleetlock;
+mod health;
 mod manager;
 mod observe;
+mod reports;
 mod service;
 mod stories;
 mod support;
+mod upset;

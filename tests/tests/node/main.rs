@@ -6,4 +6,5 @@
 mod delta;
 mod life;
 mod refusals;
+mod rollout;
 mod support;
