@@ -68,7 +68,8 @@ fn arrive(lab: &mut Lab, [old, new]: [&Wanted; 2], memory: u32) -> Result<()> {
 fn committed_start(lab: &mut Lab, node: &mut Node) -> Result<()> {
     node.switch_on()?;
     node.wait_boot()?;
-    let agent = "until [ -S /run/twinroot/read.sock ]; do sleep 0.1; done\n\
+    // The socket is there before the agent; the unit is active once the agent has said that it is ready.
+    let agent = "until systemctl is-active --quiet twinroot-agent.service; do sleep 0.1; done\n\
                  systemctl show -P CPUUsageNSec twinroot-agent.service";
     let nanoseconds: f64 = node.sh(agent)?.trim().parse()?;
     lab.figure(format!(
