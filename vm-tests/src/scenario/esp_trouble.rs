@@ -7,18 +7,28 @@ use crate::image::Wanted;
 use crate::lab::Lab;
 use crate::node::Node;
 
-/// What is wrong, how it comes about, how a person puts it right.
-const TROUBLES: [(&str, &str, &str); 2] = [
-    (
-        "full",
-        "cat /dev/zero >/efi/filler 2>/dev/null || sync",
-        "rm /efi/filler && sync",
-    ),
-    (
-        "read-only",
-        "mount -o remount,ro /efi",
-        "mount -o remount,rw /efi",
-    ),
+/// Something that is wrong with an ESP.
+struct Trouble {
+    what: &'static str,
+    /// Codes of a reason or a failure that name it; any other is about something else, or about the trouble before.
+    codes: &'static [&'static str],
+    comes_about: &'static str,
+    put_right: &'static str,
+}
+
+const TROUBLES: [Trouble; 2] = [
+    Trouble {
+        what: "full",
+        codes: &["space-short", "esp-full"],
+        comes_about: "cat /dev/zero >/efi/filler 2>/dev/null || sync",
+        put_right: "rm /efi/filler && sync",
+    },
+    Trouble {
+        what: "read-only",
+        codes: &["esp-read-only"],
+        comes_about: "mount -o remount,ro /efi",
+        put_right: "mount -o remount,rw /efi",
+    },
 ];
 
 pub(super) fn play(lab: &mut Lab) -> Result<()> {
@@ -29,13 +39,14 @@ pub(super) fn play(lab: &mut Lab) -> Result<()> {
              sync")?;
     let new = lab.build(&Wanted::test("1.1"))?;
     node.publisher.release(&new, "5s")?;
-    for (what, break_it, put_right) in TROUBLES {
-        node.sh(&format!("ls /efi/EFI >/dev/null; {break_it}"))?;
+    for trouble in TROUBLES {
+        let what = trouble.what;
+        node.sh(&format!("ls /efi/EFI >/dev/null; {}", trouble.comes_about))?;
         node.look_now()?;
         let status = node.wait_status(&format!("refusal while the ESP is {what}"), |status| {
-            refusal(status).is_some()
+            refusal(status, trouble.codes).is_some()
         })?;
-        let refusal = refusal(&status).context("it was there just now")?;
+        let refusal = refusal(&status, trouble.codes).context("it was there just now")?;
         lab.figure(format!("ESP {what}: {refusal}"));
         ensure!(
             refusal["remedy"]
@@ -44,7 +55,7 @@ pub(super) fn play(lab: &mut Lab) -> Result<()> {
             "the refusal has no remedy: {refusal}"
         );
         node.expect_enforced(&old, "a")?;
-        node.sh(put_right)?;
+        node.sh(trouble.put_right)?;
     }
     node.look_now()?;
     node.wait_boot()?;
@@ -59,19 +70,15 @@ pub(super) fn play(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// What says that the ESP is in the way: a reason to wait, found before a byte is fetched, or a failure on the
-/// way.
-fn refusal(status: &Value) -> Option<Value> {
-    let failure = &status["last-failure"];
-    let failed = failure["code"]
-        .as_str()
-        .is_some_and(|code| code.starts_with("esp-"));
-    let reasons = status["waits-for"].as_array().into_iter().flatten();
-    let about_esp = |reason: &&Value| {
-        reason["sentence"]
+/// What names the trouble by one of its codes: a reason to wait, found before a byte is fetched, or a failure on
+/// the way.
+fn refusal(status: &Value, codes: &[&str]) -> Option<Value> {
+    let names_it = |said: &&Value| {
+        said["code"]
             .as_str()
-            .is_some_and(|text| text.contains("ESP"))
+            .is_some_and(|code| codes.contains(&code))
     };
-    let waits = reasons.into_iter().find(about_esp).cloned();
-    waits.or_else(|| failed.then(|| failure.clone()))
+    let reasons = status["waits-for"].as_array().into_iter().flatten();
+    let said = reasons.chain([&status["last-failure"]]);
+    said.into_iter().find(names_it).cloned()
 }
