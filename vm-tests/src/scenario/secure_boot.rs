@@ -29,14 +29,15 @@ pub(super) fn play(lab: &mut Lab) -> Result<()> {
         (&unsigned, "uki-unsigned"),
         (&strange, "uki-signer-unknown"),
     ] {
-        let entries = node.sh("ls /efi/EFI/Linux")?;
+        // What is staged lies there too, under a name that no loader takes for an entry.
+        let entries = node.sh("ls /efi/EFI/Linux/*.efi")?;
         node.publish(release)?;
         let status = node.wait_status(&format!("{code} for {}", release.version), |status| {
             status["last-failure"]["code"] == code
         })?;
         lab.figure(format!("{}: {}", release.version, status["last-failure"]));
         ensure!(
-            node.sh("ls /efi/EFI/Linux")? == entries,
+            node.sh("ls /efi/EFI/Linux/*.efi")? == entries,
             "boot entries have changed although {} was refused",
             release.version
         );
