@@ -50,14 +50,9 @@ impl Client {
     /// Also where no agent runs, or its answer is no success.
     pub(crate) fn text(machine: Option<&Path>, path: &str) -> Outcome<Vec<u8>> {
         let away = || Failure::new(Code::NotNow, "the agent", "it does not run");
-        let (status, body) = Self::to_look(machine)?
+        Self::to_look(machine)?
             .ok_or_else(away)?
-            .exchange("GET", path, "")?;
-        if status == 200 {
-            return Ok(body);
-        }
-        let cause = format!("status {status}");
-        Err(Failure::new(Code::NotNow, path, cause))
+            .succeed("GET", path, "")
     }
 
     fn connect(socket: PathBuf) -> Outcome<Option<Self>> {
@@ -88,13 +83,27 @@ impl Client {
 
     fn ask<T: DeserializeOwned>(self, method: &str, path: &str, body: &str) -> Outcome<T> {
         let socket = self.socket.clone();
-        let broken = |cause| broken(&socket, cause);
+        let body = self.succeed(method, path, body)?;
+        serde_json::from_slice(&body).map_err(|e| broken(&socket, e.to_string()))
+    }
+
+    /// The body of an answer that is a success; else the agent's own error.
+    fn succeed(self, method: &str, path: &str, body: &str) -> Outcome<Vec<u8>> {
+        let socket = self.socket.clone();
         let (status, body) = self.exchange(method, path, body)?;
         if (200..300).contains(&status) {
-            return serde_json::from_slice(&body).map_err(|e| broken(e.to_string()));
+            return Ok(body);
         }
         let error = serde_json::from_slice::<ErrorAnswer>(&body);
-        Err(error.map_or_else(|e| broken(format!("status {status}: {e}")), |a| a.error))
+        Err(error.map_or_else(
+            |e| {
+                broken(
+                    &socket,
+                    format!("{method} {path} gave status {status}: {e}"),
+                )
+            },
+            |answer| answer.error,
+        ))
     }
 
     /// One request, one answer: its status and body.
