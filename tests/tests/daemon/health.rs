@@ -131,17 +131,7 @@ fn an_endpoint_that_nobody_reaches_leads_back_only_where_the_owner_wants_it() {
 #[test]
 fn a_failed_trial_is_told_with_its_evidence_and_with_what_it_left() {
     let mut daemon = Daemon::with(AUTOMATIC);
-    daemon.node.publish("1.1", 3);
-    daemon.spawn();
-    daemon.until_it_restarts();
-    daemon.boot(BootFault::Health);
-    daemon.spawn();
-    daemon.until_it_restarts();
-    assert_eq!(daemon.boot(BootFault::None), "1.0");
-    daemon.start();
-    daemon.until("it is remembered", |d| {
-        d.history().contains(&"denied".into())
-    });
+    daemon.live_through_a_failed_trial();
     let failed = lines(&daemon, "trial-failed");
     assert_eq!(
         failed[0]["running"], "1.1",

@@ -97,17 +97,7 @@ fn a_collector_that_was_away_hears_of_a_failed_and_of_a_good_release_in_order() 
     let collector = Collector::new(503);
     let config = format!("{AUTOMATIC}[report]\nurl = \"{}\"\n", collector.url);
     let mut daemon = Daemon::with(&config);
-    daemon.node.publish("1.1", 3);
-    daemon.spawn();
-    daemon.until_it_restarts();
-    daemon.boot(BootFault::Health);
-    daemon.spawn();
-    daemon.until_it_restarts();
-    assert_eq!(daemon.boot(BootFault::None), "1.0");
-    daemon.start();
-    daemon.until("it is remembered", |d| {
-        d.history().contains(&"denied".into())
-    });
+    daemon.live_through_a_failed_trial();
     assert_eq!(collector.taken().len(), 0);
     *collector.status.lock().unwrap() = 200;
     daemon.pass(7200);

@@ -221,6 +221,21 @@ impl Daemon {
         report.booted.expect("it comes up").version.to_string()
     }
 
+    /// Release 1.1 comes, is unhealthy on trial, and 1.0 runs again and remembers it.
+    pub fn live_through_a_failed_trial(&mut self) {
+        self.node.publish("1.1", 3);
+        self.spawn();
+        self.until_it_restarts();
+        self.boot(BootFault::Health);
+        self.spawn();
+        self.until_it_restarts();
+        assert_eq!(self.boot(BootFault::None), "1.0");
+        self.start();
+        self.until("it is remembered", |d| {
+            d.history().contains(&"denied".into())
+        });
+    }
+
     pub fn signal(&self, signal: Signal) {
         let pid = self.child.as_ref().unwrap().id();
         kill(Pid::from_raw(i32::try_from(pid).unwrap()), signal).unwrap();
