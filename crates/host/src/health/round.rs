@@ -14,7 +14,7 @@ const WIDTH: usize = 8;
 /// What a check may take beyond its own time, which it keeps by itself where it can: a name that is
 /// looked up, a process that is killed and reaped.
 const GRACE: Duration = Duration::from_secs(2);
-/// How often the caller shows that it lives.
+/// How often at the least the caller shows that it lives.
 const BEAT: Duration = Duration::from_secs(1);
 
 /// A check that is ready to be run.
@@ -43,9 +43,11 @@ pub(super) fn run(
         loop {
             match ended.recv_timeout(BEAT) {
                 Ok((at, answer)) => answers[at] = Some(answer),
-                Err(RecvTimeoutError::Timeout) => alive(),
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
+            // After an answer too: a row of checks that end just before each beat must not look like silence.
+            alive();
         }
     });
     let result = |(check, answer): (&Check, Option<Answer>)| {
