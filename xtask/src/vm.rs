@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::{image, run};
+use crate::{image, run, tests};
 
 /// Arguments of `./x vm`, passed on as they are.
 #[derive(Debug, clap::Args)]
@@ -24,17 +24,18 @@ const WITH_PROGRAMS: [&str; 2] = ["run", "demo"];
 
 /// Builds the runner and runs it.
 pub fn run(args: &Args) -> Result<()> {
-    build(&["-p", "twinroot-vm-tests", "--bins"])?;
+    // With everything else: by itself each would have fewer features on in what they share, and that would be
+    // compiled once more.
+    let tools = tests::build_programs()?;
     let mut words = args.words.clone();
     let known = |word: &OsString| COMMANDS.iter().any(|command| word == command);
     if !words.first().is_some_and(known) {
         words.insert(0, "run".into());
     }
-    let mut runner = Command::new(run::target_dir().join("debug/twinroot-vm"));
+    let mut runner = Command::new(tools.join("twinroot-vm"));
     runner.args(&words);
     if WITH_PROGRAMS.iter().any(|command| words[0] == *command) {
-        build(&["-p", "twinroot-image", "-p", "twinroot-publish", "--bins"])?;
-        runner.arg("--tools").arg(run::target_dir().join("debug"));
+        runner.arg("--tools").arg(&tools);
         let programs = image::programs()?;
         let (_, node) = programs
             .first()
@@ -46,8 +47,4 @@ pub fn run(args: &Args) -> Result<()> {
         runner.arg("--init").arg(image::init()?);
     }
     run::quiet(&mut runner)
-}
-
-fn build(what: &[&str]) -> Result<()> {
-    run::quiet(run::cargo(["build", "--quiet"]).args(what))
 }
