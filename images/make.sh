@@ -10,7 +10,9 @@
 #     middle        with updates and security, but openssl and libssl3 still from the release suite
 #     new           with updates and security
 #     week          as new, but what one week (20 to 24 October 2026) brought still from the release suite
-#     go-before     as new, but containerd one rebuild behind: the security suite's, where new has the release's
+#     go-after      as new, with snapd: Go programs of 60 MB in all, as large as a kubelet
+#     go-before     as go-after, but containerd one rebuild behind, and snapd two: those of the security suite,
+#                   where go-after has the release's
 #     next          the next release of the distribution
 #     old-unpacked, new-unpacked   as old and new, with the kernel stored unpacked
 #
@@ -29,7 +31,7 @@ export LC_ALL=C TZ=UTC
 export SOURCE_DATE_EPOCH=1704067200
 uuid=0d9a5c0e-2f4b-4f0a-8d55-7477696e726f
 out=${OUT:-$(cd "$(dirname "$0")/.." && pwd)/target/images}
-pairs=(old middle new week go-before next old-unpacked new-unpacked old.ext4 middle.ext4 new.ext4 next.ext4
+pairs=(old middle new week go-before go-after next old-unpacked new-unpacked old.ext4 middle.ext4 new.ext4 next.ext4
     old.lz4 new.lz4)
 
 # What a container host carries: init, container runtime, its network tools, ssh, verity and disk tools.
@@ -61,11 +63,13 @@ held() {
         middle) names='openssl libssl3' archive=Debian-Security ;;
         week) names='openssl libssl3 ca-certificates libexpat1 libbrotli1 libsasl2-2 libsasl2-modules-db'
             archive=Debian-Security ;;
-        go-before) names=containerd archive=Debian ;;
+        go-before) names='containerd snapd' archive=Debian ;;
         *) return 0 ;;
     esac
     printf 'Package: %s\nPin: release l=%s\nPin-Priority: -1\n' "$names" "$archive"
 }
+
+more() { case $1 in go-before | go-after) echo ,snapd ;; esac; } # more TREE: packages that only it has
 
 # Whatever differs from run to run or from host to host, and what an immutable root has no use for.
 clean() { # clean FOLDER
@@ -100,7 +104,7 @@ build() { # build TREE: from packages
     scratch "$tree"
     held "$tree" >"$out/.$tree.held"
     sources "$tree" | mmdebstrap --quiet --mode=root --format=directory --variant=essential \
-        --include="$(IFS=,; printf %s "${packages[*]}")" \
+        --include="$(IFS=,; printf %s "${packages[*]}")$(more "$tree")" \
         --aptopt='APT::Install-Recommends "false"' --aptopt='Acquire::Languages "none"' \
         --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
         --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/info/*' \
@@ -184,7 +188,7 @@ image() { # image IMAGE: makes it where it is not there
         old.ext4 | middle.ext4 | new.ext4 | next.ext4) ext4 "$tree" ;;
         old.lz4 | new.lz4) extract "$tree"; pack "$work" "$file" -zlz4hc,12; drop ;;
         old-unpacked | new-unpacked) unpacked "${tree%-unpacked}" ;;
-        old | middle | new | week | go-before | next) build "$tree" ;;
+        old | middle | new | week | go-before | go-after | next) build "$tree" ;;
         *) fail "unknown image '$name'; known are: ${pairs[*]}" ;;
     esac
     printf 'built   %s, %s bytes\n' "${file##*/}" "$(stat -c %s "$file")"

@@ -2,7 +2,7 @@
 //! or at the source costs bytes and nothing else.
 
 use twinroot_publish::fake::{self, Release};
-use twinroot_publish::serve::faults::Kind;
+use twinroot_publish::serve::faults::{Fault, Kind};
 
 use super::life::rot;
 use super::support::{BLOCKS, Node};
@@ -127,4 +127,67 @@ fn a_delta_that_is_damaged_or_gone_at_the_source_is_left_for_the_full_payload() 
         assert_eq!(node.running(), "2.0", "{kind:?}");
         assert!(served(&node, &full).0 > 0);
     }
+}
+
+/// What the manifest says of the delta: its size and that of its index.
+fn sizes(release: &Release) -> (u64, u64) {
+    let manifest = twinroot_trust::manifest::Manifest::parse(&release.manifest).unwrap();
+    let payload = &manifest.system_image().deltas[0].payload;
+    match &payload.coding {
+        twinroot_trust::manifest::Coding::Segments { index, .. } => (payload.size, index.size),
+        other => panic!("a delta of segments, not {other:?}"),
+    }
+}
+
+#[test]
+fn a_stream_that_ends_halfway_goes_on_where_it_ended() {
+    let mut node = Node::new();
+    let release = publish(&mut node);
+    let ((delta, full), (size, _)) = (payloads(&release), sizes(&release));
+    let cut = Fault::times(&*delta, 1, Kind::Truncated(size / 2));
+    node.server.set_faults(vec![cut]);
+    node.server.forget();
+    node.update();
+    assert_eq!(node.running(), "2.0");
+    assert_eq!(served(&node, &delta), (2, size), "no byte comes twice");
+    assert_eq!(served(&node, &full).0, 0, "nothing of the full payload");
+}
+
+/// Publishes 2.0 with four segments, each with a block of 4 KiB that nothing helps with.
+fn publish_four_segments(node: &mut Node) -> Release {
+    let mut image = node.image().to_vec();
+    for block in 0..BLOCKS as usize {
+        image[block * 4096 + 7 * block] ^= 0x15;
+    }
+    let image = fake::changed(&image, 11, [2, 20, 36, 52]);
+    node.repo
+        .release_with(fake::STABLE, "2.0", &image, |plan| plan.delta_from = 1)
+}
+
+#[test]
+fn a_try_after_a_stream_that_ended_halfway_fetches_only_what_is_missing() {
+    let mut node = Node::new();
+    let release = publish_four_segments(&mut node);
+    let ((delta, full), (size, index)) = (payloads(&release), sizes(&release));
+    let half = size / 2;
+    // The server closes the connection halfway, and then has no time for anybody.
+    node.server.set_faults(vec![
+        Fault::times(&*delta, 1, Kind::Truncated(half)),
+        Fault::always(&*delta, Kind::Status(503)),
+    ]);
+    node.run(&["stage"]).is_refused("http-status");
+    node.heal();
+    node.server.forget();
+    node.run(&["stage"]).is_good();
+    let (requests, bytes) = served(&node, &delta);
+    assert_eq!(requests, 2, "the index, and one range for the rest");
+    // Of the segment that was under way when the stream ended, nothing was kept.
+    let segment = size / 4;
+    assert!(
+        bytes >= index + (size - half) && bytes <= index + (size - half) + segment,
+        "{bytes} of {size} came, {index} of index, after {half} had come before"
+    );
+    assert_eq!(served(&node, &full).0, 0, "nothing of the full payload");
+    node.update();
+    assert_eq!(node.running(), "2.0");
 }

@@ -210,7 +210,7 @@ impl<'scope, 'a: 'scope> Hands<'scope, 'a> {
             } => {
                 drop(give);
                 if fetched.is_err() {
-                    pass.stop.store(true, Ordering::Relaxed);
+                    pass.ended.store(true, Ordering::Relaxed);
                 }
                 let mut first = Ok(());
                 for joined in threads.into_iter().map(ScopedJoinHandle::join) {
@@ -230,7 +230,10 @@ struct Pass<'a> {
     agent: &'a Agent<'a>,
     io: Io<'a>,
     stretch: AtomicU32,
+    /// Something is wrong here: nothing more is written.
     stop: AtomicBool,
+    /// The stream broke off: what has come is written, so that it need not come again, and no more.
+    ended: AtomicBool,
     damaged: AtomicU32,
     lost: AtomicU32,
     start: Totals,
@@ -256,6 +259,7 @@ impl<'a> Pass<'a> {
             },
             stretch: AtomicU32::new(0),
             stop: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
             damaged: AtomicU32::new(0),
             lost: AtomicU32::new(0),
             start,
@@ -280,7 +284,7 @@ impl<'a> Pass<'a> {
         let (mut result, mut copies) = (Ok(()), true);
         loop {
             let stop = self.stop.load(Ordering::Relaxed);
-            copies = copies && !stop;
+            copies = copies && !stop && !self.ended.load(Ordering::Relaxed);
             let done = match next(queue, !copies) {
                 Ok(_) if stop => Ok(()),
                 Ok((number, coded)) => self.segment(number, &coded, &mut scratch),

@@ -4,6 +4,7 @@
 //! checked again by what the kernel says at the moment it is opened for writing.
 
 mod device;
+mod direct;
 pub mod table;
 mod window;
 
@@ -184,7 +185,7 @@ impl Disk for GptDisk {
             ));
         }
         let place = self.place(slot.name(), part)?;
-        Ok(Box::new(self.writable(name, place)?))
+        Ok(Box::new(self.writable(name, place)?.past_the_cache()))
     }
 }
 

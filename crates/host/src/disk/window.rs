@@ -11,6 +11,7 @@ use twinroot_core::error::Code;
 use twinroot_payload::io::{Fault, ReadAt, WriteAt};
 use twinroot_ports::SlotWriter;
 
+use super::direct::Direct;
 use crate::fail::{disk_fault, io_failure};
 
 /// A partition, open.
@@ -25,6 +26,8 @@ pub struct Window {
     pub(super) size: u64,
     /// The file is a block device.
     block: bool,
+    /// The way past the cache, for a slot that is written.
+    direct: Option<Direct>,
     /// A flush has failed. The kernel reports that once and drops the pages, so that a second flush
     /// would succeed over lost data; this window never claims so.
     pub(super) poisoned: AtomicBool,
@@ -39,8 +42,15 @@ impl Window {
             file,
             start,
             size,
+            direct: None,
             poisoned: AtomicBool::new(false),
         }
+    }
+
+    /// The same, past the cache where that is possible: for a slot that is to be written.
+    pub(super) fn past_the_cache(mut self) -> Self {
+        self.direct = Direct::of(&self.file, true);
+        self
     }
 
     /// The position in the file of `len` bytes at `offset`, if they lie in the partition.
@@ -85,9 +95,11 @@ fn flush_buffers(device: &File) -> nix::Result<()> {
 impl ReadAt for Window {
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), Fault> {
         let position = self.position(offset, buf.len())?;
-        self.file
-            .read_exact_at(buf, position)
-            .map_err(|error| self.fault(Code::DiskIo, "read", &error))
+        let read = match self.direct.as_ref().map(|d| d.read(position, buf)) {
+            None | Some(Ok(false)) => self.file.read_exact_at(buf, position),
+            Some(done) => done.map(drop),
+        };
+        read.map_err(|error| self.fault(Code::DiskIo, "read", &error))
     }
 
     fn len(&self) -> Result<u64, Fault> {
@@ -98,9 +110,11 @@ impl ReadAt for Window {
 impl WriteAt for Window {
     fn write_at(&self, offset: u64, buf: &[u8]) -> Result<(), Fault> {
         let position = self.position(offset, buf.len())?;
-        self.file
-            .write_all_at(buf, position)
-            .map_err(|error| self.fault(Code::DiskIo, "write", &error))
+        let written = match self.direct.as_ref().map(|d| d.write(position, buf)) {
+            None | Some(Ok(false)) => self.file.write_all_at(buf, position),
+            Some(done) => done.map(drop),
+        };
+        written.map_err(|error| self.fault(Code::DiskIo, "write", &error))
     }
 
     fn flush(&self) -> Result<(), Fault> {

@@ -175,6 +175,52 @@ impl Mirrors {
     }
 }
 
+impl Mirrors {
+    /// Asks each mirror once for what is left up to `end`. `None` where it has come; else the first
+    /// failure, a transfer that broke off before the others.
+    fn round(
+        &self,
+        path: &str,
+        reached: &mut u64,
+        end: u64,
+        sink: &mut dyn FnMut(&[u8]) -> Result<(), Fault>,
+    ) -> Outcome<Option<Failure>> {
+        let mut failed: Option<Failure> = None;
+        for (position, mirror) in self.in_turn() {
+            let mut refused_by_sink = false;
+            let outcome = mirror.range(path, *reached..end, &mut |piece| {
+                sink(piece).inspect_err(|_| refused_by_sink = true)?;
+                *reached += piece.len() as u64;
+                Ok(())
+            });
+            match outcome {
+                Ok(()) => {
+                    self.first.store(position, Ordering::Relaxed);
+                    return Ok(None);
+                }
+                Err(failure) if refused_by_sink || !another_may_help(&failure) => {
+                    return Err(failure);
+                }
+                Err(failure) => {
+                    let broke_off = |f: &Failure| f.code == Code::Truncated;
+                    failed = match failed {
+                        Some(first) if broke_off(&first) || !broke_off(&failure) => Some(first),
+                        _ => Some(failure),
+                    };
+                }
+            }
+        }
+        let none = || Failure::new(Code::Internal, path, "no mirror was asked");
+        Ok(Some(failed.unwrap_or_else(none)))
+    }
+}
+
+/// What a round over the mirrors has to bring to be worth another one: a proxy that cuts connections at
+/// some size is lived with, while the number of requests stays far below that of a chunked protocol.
+const WORTH: u64 = 1 << 20;
+/// So many rounds in a row may bring less, as the last one of a small file does.
+const POOR_ROUNDS: u32 = 2;
+
 /// A refused name or request is refused by every mirror.
 fn another_may_help(failure: &Failure) -> bool {
     failure.category() != Category::Input
@@ -190,7 +236,8 @@ impl Fetch for Mirrors {
     }
 
     /// A mirror that breaks off is followed by the next one from the byte reached: the pieces are
-    /// of one file named by its digest, and the digest judges the whole.
+    /// of one file named by its digest, and the digest judges the whole. Once all have been asked, the
+    /// first is again, as long as connections bring something before they break.
     fn range(
         &self,
         path: &str,
@@ -198,26 +245,18 @@ impl Fetch for Mirrors {
         sink: &mut dyn FnMut(&[u8]) -> Result<(), Fault>,
     ) -> Outcome<()> {
         let mut reached = wanted.start;
-        let mut failed = None;
-        for (position, mirror) in self.in_turn() {
-            let mut refused_by_sink = false;
-            let outcome = mirror.range(path, reached..wanted.end, &mut |piece| {
-                sink(piece).inspect_err(|_| refused_by_sink = true)?;
-                reached += piece.len() as u64;
-                Ok(())
-            });
-            match outcome {
-                Ok(()) => {
-                    self.first.store(position, Ordering::Relaxed);
-                    return Ok(());
-                }
-                Err(failure) if refused_by_sink || !another_may_help(&failure) => {
-                    return Err(failure);
-                }
-                Err(failure) => failed = failed.or(Some(failure)),
+        let mut poor = 0;
+        loop {
+            let before = reached;
+            let Some(failed) = self.round(path, &mut reached, wanted.end, sink)? else {
+                return Ok(());
+            };
+            let came = reached - before;
+            poor = if came >= WORTH { 0 } else { poor + 1 };
+            if failed.code != Code::Truncated || came == 0 || poor > POOR_ROUNDS {
+                return Err(failed);
             }
         }
-        Err(failed.unwrap_or_else(|| Failure::new(Code::Internal, path, "no mirror was asked")))
     }
 
     fn distrust(&self) -> bool {

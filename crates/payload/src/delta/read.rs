@@ -178,8 +178,15 @@ impl DeltaIndex {
         for _ in 0..copies {
             numbers.signed().ok_or_else(early)?;
         }
+        // Each has at least its digests in the body, so that what is reserved here is bounded by it; and
+        // lists that grow step by step would hold up to twice what they need.
+        let count = self.header.segments as usize;
+        if count > self.body.len() / DIGESTS_BYTES {
+            return Err(early());
+        }
+        self.segments.reserve_exact(count);
         let mut coded = index_bytes;
-        let mut ranges = Vec::new();
+        let mut ranges = Vec::with_capacity(count);
         for number in 0..self.header.segments {
             let (segment, count) = read_record(&mut numbers, number, coded)?;
             coded += u64::from(segment.coded_bytes);

@@ -124,9 +124,10 @@ impl AddPlan {
     }
 
     /// Deltas are coded at zstd's highest level, unless the full payload is coded at less than is
-    /// usual: then somebody is in a hurry.
+    /// usual: then somebody is in a hurry. Segments are never larger than those of the full payload.
     pub(crate) fn delta_params(&self) -> DeltaParams {
         let mut params = DeltaParams::default();
+        params.segment_blocks = params.segment_blocks.min(self.params.segment_blocks);
         let hurried = (self.params.level < Params::default().level).then_some(self.params.level);
         if let Some(level) = self.delta_level.or(hurried) {
             params.level = level;

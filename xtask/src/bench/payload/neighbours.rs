@@ -15,12 +15,34 @@ const PAGE: usize = 4096;
 /// Between two writes of the neighbour: a busy database, yet far from keeping the disk busy itself.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Runs `work` while a neighbour flushes a file in `folder`; gives the 99th percentile of its latency and
-/// the number of its flushes.
-pub fn fsync_p99<T>(
+/// Latency of a neighbour's fsync, of flushes of the same number.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Neighbour {
+    /// 99th percentile in milliseconds while nothing is staged.
+    pub idle_ms: f64,
+    /// The same while a release is staged.
+    pub busy_ms: f64,
+    /// Flushes behind the busy figure.
+    pub flushes: usize,
+}
+
+impl Neighbour {
+    /// Of latencies at rest and under way.
+    pub fn of(idle: &[Duration], busy: &[Duration]) -> Result<Self> {
+        let p99 = |of| Ok::<_, anyhow::Error>(percentile(of, 99)?.as_secs_f64() * 1e3);
+        Ok(Self {
+            idle_ms: p99(idle)?,
+            busy_ms: p99(busy)?,
+            flushes: busy.len(),
+        })
+    }
+}
+
+/// Runs `work` while a neighbour flushes a file in `folder`; gives the latency of each flush.
+pub fn fsync_during<T>(
     folder: &Path,
     work: impl FnOnce() -> Result<T>,
-) -> Result<(T, Duration, usize)> {
+) -> Result<(T, Vec<Duration>)> {
     let path = folder.join("neighbour");
     let file = File::create(&path).context("cannot make the neighbour's file")?;
     let over = AtomicBool::new(false);
@@ -32,8 +54,7 @@ pub fn fsync_p99<T>(
         (done, latencies)
     });
     std::fs::remove_file(&path).context("cannot remove the neighbour's file")?;
-    let latencies = latencies?;
-    Ok((done?, percentile(&latencies, 99)?, latencies.len()))
+    Ok((done?, latencies?))
 }
 
 fn flush_until(mut file: &File, over: &AtomicBool) -> Result<Vec<Duration>> {
@@ -53,10 +74,12 @@ fn flush_until(mut file: &File, over: &AtomicBool) -> Result<Vec<Duration>> {
 fn percentile(values: &[Duration], percent: usize) -> Result<Duration> {
     let mut sorted = values.to_vec();
     sorted.sort_unstable();
-    let Some(last) = sorted.len().checked_sub(1) else {
-        bail!("the neighbour never flushed");
-    };
-    Ok(sorted[last * percent / 100])
+    // Nearest rank: the least value that so many percent of all do not exceed.
+    let rank = (sorted.len() * percent).div_ceil(100);
+    match rank.checked_sub(1) {
+        Some(at) => Ok(sorted[at]),
+        None => bail!("the neighbour never flushed"),
+    }
 }
 
 /// A memory cgroup that ends with this value.
@@ -133,9 +156,10 @@ mod tests {
             std::thread::sleep(Duration::from_millis(200));
             Ok(7)
         };
-        let (done, p99, count) = fsync_p99(dir.path(), work).unwrap();
+        let (done, latencies) = fsync_during(dir.path(), work).unwrap();
         assert_eq!(done, 7);
-        assert!(count > 2 && p99 > Duration::ZERO, "{count} {p99:?}");
+        assert!(latencies.len() > 2, "{latencies:?}");
+        assert!(latencies.iter().all(|one| *one > Duration::ZERO));
         assert!(!dir.path().join("neighbour").exists());
     }
 
@@ -144,5 +168,11 @@ mod tests {
         let values: Vec<_> = (1..=100).rev().map(Duration::from_millis).collect();
         assert_eq!(percentile(&values, 99).unwrap(), Duration::from_millis(99));
         assert!(percentile(&[], 99).is_err());
+        let slow: Vec<_> = values.iter().map(|one| *one * 2).collect();
+        let both = Neighbour::of(&values, &slow).unwrap();
+        assert_eq!(
+            (both.idle_ms, both.busy_ms, both.flushes),
+            (99.0, 198.0, 100)
+        );
     }
 }

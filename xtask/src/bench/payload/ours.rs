@@ -3,12 +3,11 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
 use super::keep::Kept;
-use super::neighbours::{Cgroup, fsync_p99};
+use super::neighbours::{Cgroup, Neighbour, fsync_during};
 use super::pair::Pair;
 use super::peer::today;
 use super::row::{Applied, Made, Row};
@@ -29,9 +28,10 @@ const LEVEL: u8 = 19;
 /// The level of a full payload whose size no row shows and no bar names. Deltas beside it are made as ever.
 const HURRIED_LEVEL: u8 = 3;
 
-/// How long a neighbour is watched alone at the least: a few hundred flushes, of which the percentile says
-/// something.
-const IDLE: Duration = Duration::from_secs(3);
+/// Stagings beside a neighbour, for some hundreds of its flushes.
+const NEIGHBOUR_RUNS: usize = 8;
+/// Makings with each number of threads.
+const TWICE: usize = 2;
 
 /// How a node gets the release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -238,31 +238,40 @@ impl Published {
         scratch: &Path,
     ) -> Result<Staged> {
         self.on_a_machine(programs, kind, scratch, |node| {
+            // Pages that lie in the cache already would be counted for whoever brought them.
+            settle(scratch)?;
+            drop_cache(&node.disk())?;
             usage::measure(&mut cgroup.wrap(&node.command(&["stage"])))
         })
     }
 
-    /// The 99th percentile of a neighbour's fsync in milliseconds: idle for as long as a staging takes, then
-    /// while one runs on the same file system.
+    /// A neighbour's fsync while releases are staged on the same file system, and at rest: by turns, so that
+    /// what else goes on meets both, and several times, since one staging lasts for some dozens of flushes.
     pub fn with_neighbour(
         &self,
         programs: &Programs,
         kind: &str,
         scratch: &Path,
-    ) -> Result<(f64, f64)> {
-        let mut busy = None;
-        let staged = self.on_a_machine(programs, kind, scratch, |node| {
-            let (usage, p99, _) = fsync_p99(scratch, || node.stage())?;
-            busy = Some(p99);
-            Ok(usage)
-        })?;
-        let rest = || {
-            std::thread::sleep(staged.usage.wall.max(IDLE));
-            Ok(())
-        };
-        let ((), idle, _) = fsync_p99(scratch, rest)?;
-        let busy = busy.context("the neighbour was not watched")?;
-        Ok((idle.as_secs_f64() * 1e3, busy.as_secs_f64() * 1e3))
+    ) -> Result<Neighbour> {
+        let (mut idle, mut busy) = (Vec::new(), Vec::new());
+        for _ in 0..NEIGHBOUR_RUNS {
+            let mut during = Vec::new();
+            let staged = self.on_a_machine(programs, kind, scratch, |node| {
+                // What making the machine has left to be written is no work of the node's.
+                settle(scratch)?;
+                let (usage, latencies) = fsync_during(scratch, || node.stage())?;
+                during = latencies;
+                Ok(usage)
+            })?;
+            settle(scratch)?;
+            let rest = || {
+                std::thread::sleep(staged.usage.wall);
+                Ok(())
+            };
+            idle.extend(fsync_during(scratch, rest)?.1);
+            busy.append(&mut during);
+        }
+        Neighbour::of(&idle, &busy)
     }
 
     fn on_a_machine(
@@ -335,10 +344,15 @@ impl Published {
     }
 }
 
-/// True where one and two threads, each making the delta anew, give the same payload files.
+/// Waits until everything that was written before is on the disk.
+fn settle(folder: &Path) -> Result<()> {
+    run::quiet(std::process::Command::new("sync").arg("-f").arg(folder))
+}
+
+/// True where one and two threads, each making the delta anew twice, give the same payload files.
 pub fn same_with_threads(programs: &Programs, pair: &Pair, scratch: &Path) -> Result<bool> {
     let mut seen = Vec::new();
-    for threads in ["1", "2"] {
+    for threads in ["1", "2"].repeat(TWICE) {
         let folder = scratch.join(format!("threads-{threads}"));
         std::fs::create_dir_all(&folder).context("cannot make a folder")?;
         let publisher = Publisher::new(programs, &folder)?;
@@ -363,7 +377,7 @@ pub fn same_with_threads(programs: &Programs, pair: &Pair, scratch: &Path) -> Re
         seen.push(names);
         std::fs::remove_dir_all(folder).context("cannot remove a repository")?;
     }
-    Ok(seen[0] == seen[1])
+    Ok(seen.iter().all(|names| *names == seen[0]))
 }
 
 /// Payload files of the boot file, by their path below the targets URL, as the manifest lists them.

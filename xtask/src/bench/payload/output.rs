@@ -14,6 +14,22 @@ use super::row::{Applied, Row};
 use crate::run;
 use crate::table::Table;
 
+const INTRODUCTION: &str = "\
+# Updates measured
+
+`./x bench payload` measures bytes, CPU, memory, temporary space and requests of ours and of every peer on the same
+images and machine, and holds each promise against its bar. This page, [benchmarks.json](benchmarks.json) and
+[benchmarks.svg](benchmarks.svg) are what one run has written (`--out docs`). What a tool makes is kept between runs with
+its figures, since the same inputs give the same bytes; applying is measured in each run. Kills and memory of other
+updates are in [bench.md](bench.md).
+
+Pairs, from Debian packages (`images/make.sh`): `refresh` is a release to the same with all security updates, kernel
+included; `refresh-unpacked` the same with the kernel stored unpacked; `hotfix` one package; `week` what one week
+brought; `go-rebuilt` two large Go programs rebuilt; `major` the next release of the distribution; `boot-file` an
+initramfs with newer programs, and with a newer kernel.
+
+";
+
 /// Writes `benchmarks.md`, `benchmarks.json` and `benchmarks.svg` and prints the tables.
 pub fn write(figures: &Figures, bars: &[Bar], out: &Path) -> Result<()> {
     std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
@@ -50,7 +66,7 @@ pub fn line(row: &Row) -> String {
 }
 
 fn markdown(figures: &Figures, bars: &[Bar]) -> String {
-    let mut text = String::from("# Updates measured\n\n");
+    let mut text = String::from(INTRODUCTION);
     for (name, value) in about() {
         text.push_str(&format!("- {name}: {value}\n"));
     }

@@ -55,8 +55,8 @@ pub const UNPACKED: Kind = kind("refresh-unpacked", "old-unpacked", "new-unpacke
 pub const HOTFIX: Kind = kind("hotfix", "middle", "new");
 /// The next release of the distribution (v2→v3).
 pub const MAJOR: Kind = kind("major", "new", "next");
-/// Only a large Go program changes, in a rebuild: containerd.
-pub const REBUILT: Kind = kind("go-rebuilt", "go-before", "new");
+/// Only large Go programs change, in a rebuild: containerd, and one as large as a kubelet (snapd).
+pub const REBUILT: Kind = kind("go-rebuilt", "go-before", "go-after");
 /// What a week brought: five source packages.
 pub const WEEK: Kind = kind("week", "week", "new");
 

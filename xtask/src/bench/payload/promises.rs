@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use super::bars::{Bar, Key, bytes, bytes_best, find, mega};
 use super::boot;
-use super::measure::{CGROUP, Figures};
+use super::measure::{CGROUP, Figures, WITHIN_CGROUP};
 use crate::bench::memory;
 use crate::programs::Programs;
 
@@ -59,7 +59,7 @@ fn sizes(figures: &Figures) -> Vec<Bar> {
         ),
         bytes_best(
             rows,
-            "bytes with containerd rebuilt",
+            "bytes with containerd and another large Go program rebuilt",
             ("go-rebuilt", "erofs"),
             1.0,
         ),
@@ -214,8 +214,8 @@ fn memory_bars(figures: &Figures) -> Vec<Bar> {
             "left out of this run",
         ));
     }
-    for (size, kib) in &figures.seeded {
-        let what = format!("peak memory, seeded image of {size} MiB");
+    for (size, way, kib) in &figures.seeded {
+        let what = format!("peak memory, seeded image of {size} MiB, {way}");
         bars.push(Bar::new(&what, mib(*kib), RSS_MIB, 1.0, "MiB"));
     }
     bars.extend(surroundings(figures));
@@ -225,38 +225,33 @@ fn memory_bars(figures: &Figures) -> Vec<Bar> {
 /// What the update costs the rest of the machine.
 #[expect(clippy::cast_precision_loss, reason = "sizes here stay far below 2^52")]
 fn surroundings(figures: &Figures) -> Vec<Bar> {
-    let mib = |kib: u64| kib as f64 / 1024.0;
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    let (within, flush) = (
+        "memory in a cgroup, page cache included",
+        "a neighbour's fsync, 99th percentile",
+    );
+    // The kernel lets the group have no more: what shows is whether staging came to its end in it.
     let cgroup = match figures.cgroup {
-        Some(peak) => Bar::new(
-            "memory in a cgroup, page cache included",
-            mib(peak / 1024),
-            mib(CGROUP / 1024),
-            1.0,
-            "MiB",
-        )
-        .against("ran to its end within"),
-        None => Bar::missing(
-            "memory in a cgroup, page cache included",
-            1.0,
-            "no memory cgroup here",
-        ),
+        Some(peak) => {
+            Bar::new(within, mib(peak), mib(CGROUP), 1.0, "MiB").against("ran to its end within")
+        }
+        None => Bar::missing(within, 1.0, why(figures, WITHIN_CGROUP)),
     };
-    let fsync = match figures.fsync_ms {
-        Some((idle, busy)) => Bar::new(
-            "a neighbour's fsync, 99th percentile",
-            busy,
-            idle,
-            1.25,
-            "ms",
-        )
-        .against("idle"),
-        None => Bar::missing(
-            "a neighbour's fsync, 99th percentile",
-            1.25,
-            "the refresh was not measured",
-        ),
+    let fsync = match figures.fsync {
+        Some(seen) => Bar::new(flush, seen.busy_ms, seen.idle_ms, 1.25, "ms")
+            .against(&format!("idle, {} flushes", seen.flushes)),
+        None => Bar::missing(flush, 1.25, why(figures, "a neighbour's fsync")),
     };
     vec![cgroup, fsync]
+}
+
+/// What was noted when something was skipped.
+fn why(figures: &Figures, what: &str) -> String {
+    let noted = figures.skipped.iter().find(|(name, _)| name == what);
+    noted.map_or_else(
+        || "the refresh was not measured".to_owned(),
+        |(_, why)| why.clone(),
+    )
 }
 
 #[expect(clippy::cast_precision_loss, reason = "sizes here stay far below 2^52")]
@@ -309,8 +304,11 @@ pub fn seeded(
     for size in [SMALL, large] {
         let folder = scratch.join(format!("seeded-{size}"));
         std::fs::create_dir_all(&folder).context("cannot make a folder")?;
-        let staged = memory::stage_seeded(programs, &folder, size)?;
-        figures.seeded.push((size, staged.usage.peak_rss / 1024));
+        for (way, staged) in memory::stage_seeded(programs, &folder, size)? {
+            let kib = staged.usage.peak_rss / 1024;
+            println!("  seeded, {size} MiB, {way}: {kib} KiB");
+            figures.seeded.push((size, way, kib));
+        }
         std::fs::remove_dir_all(&folder).context("cannot remove a folder")?;
     }
     Ok(())

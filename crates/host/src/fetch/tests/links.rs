@@ -181,3 +181,59 @@ fn a_token_is_shown_by_no_debug_print_and_by_no_failure() {
     assert_eq!(refusal.code, Code::ConfigValue);
     assert!(!refusal.to_string().contains("words"), "{refusal}");
 }
+
+/// A server of `body` that closes every connection after so many bytes of it.
+fn cutting(body: &'static [u8], after: usize) -> Server {
+    Server::start(move |request, stream| {
+        let range = request.header("range").unwrap();
+        let (first, last) = range["bytes=".len()..].split_once('-').unwrap();
+        let (first, last): (usize, usize) = (first.parse().unwrap(), last.parse().unwrap());
+        let (wanted, total) = (&body[first..=last], body.len());
+        let head = format!(
+            "HTTP/1.1 206 Part\r\ncontent-range: bytes {first}-{last}/{total}\r\ncontent-length: {}\r\n\r\n",
+            wanted.len()
+        );
+        let _ = stream.write_all(head.as_bytes());
+        let _ = stream.write_all(&wanted[..after.min(wanted.len())]);
+    })
+}
+
+fn alone(server: &Server) -> Mirrors {
+    Mirrors::new(vec![Source::Http(fetch(server))]).unwrap()
+}
+
+#[test]
+fn a_server_that_cuts_long_transfers_is_asked_again_from_the_byte_reached() {
+    let body: &'static [u8] = vec![0x5a; 5 << 20].leak();
+    let server = cutting(body, (1 << 20) + 7);
+    let mirrors = alone(&server);
+    assert_eq!(
+        collect(&mirrors, 3..body.len() as u64).unwrap().len(),
+        body.len() - 3
+    );
+    assert_eq!(
+        mirrors.traffic().bytes,
+        body.len() as u64 - 3,
+        "no byte comes twice"
+    );
+    let asked: Vec<_> = server
+        .requests()
+        .iter()
+        .map(|r| r.header("range").unwrap())
+        .collect();
+    assert_eq!(asked.len(), 5);
+    assert_eq!(
+        asked[1],
+        format!("bytes={}-{}", 3 + (1 << 20) + 7, body.len() - 1)
+    );
+}
+
+#[test]
+fn a_server_that_breaks_off_again_and_again_is_given_up() {
+    for (after, requests) in [(0, 1), (10, 3)] {
+        let server = cutting(CONTENT[0].1, after);
+        let refusal = collect(&alone(&server), 0..1000).unwrap_err();
+        assert_eq!(refusal.code, Code::Truncated, "{refusal}");
+        assert_eq!(server.requests().len(), requests, "after {after} bytes");
+    }
+}
