@@ -20,6 +20,8 @@ use crate::qemu::{Machine, Running, Spec};
 pub const BOOT: u64 = 600;
 /// A command of the guest that computes nothing.
 const COMMAND: u64 = 120;
+/// The same of a guest that may be gone or hang before it answers.
+const GLANCE: u64 = 20;
 /// From a guest that answers to a verdict on its health, and for fetching, writing and proving a slot:
 /// emulated hashing does 5 to 7 MB/s.
 pub const UPDATE: u64 = 900;
@@ -198,7 +200,7 @@ impl Node {
         loop {
             self.wait_boot()?;
             // One that hangs may answer once and never again.
-            match self.enforced() {
+            match self.enforced_within(GLANCE) {
                 Ok(enforced) if enforced.root_hash == built.root_hash => return Ok(()),
                 other => ensure!(
                     !deadline.is_over(),
@@ -303,10 +305,14 @@ impl Node {
     /// # Errors
     /// When it prints none.
     pub fn json(&mut self, args: &[&str]) -> Result<Value> {
+        // Proving slots reads and hashes all of both.
+        self.json_within(args, UPDATE)
+    }
+
+    fn json_within(&mut self, args: &[&str], seconds: u64) -> Result<Value> {
         let mut argv = vec!["twinroot", "--json"];
         argv.extend(args);
-        // Proving slots reads and hashes all of both.
-        let output = self.on()?.channel.run(&argv, Deadline::seconds(UPDATE))?;
+        let output = self.on()?.channel.run(&argv, Deadline::seconds(seconds))?;
         serde_json::from_str(&output.stdout).with_context(|| {
             format!(
                 "`{}` in the guest printed no JSON: {}{}",
@@ -325,6 +331,13 @@ impl Node {
         self.json(&["status"])
     }
 
+    /// The same of a node that may restart at any moment: what was asked then is never answered.
+    fn status_if_up(&mut self) -> Result<Value> {
+        let here = self.on()?.channel.hello()?;
+        ensure!(here.is_some(), "nobody answers");
+        self.json_within(&["status"], GLANCE)
+    }
+
     /// Waits until the status fits.
     ///
     /// # Errors
@@ -334,7 +347,7 @@ impl Node {
         let mut shown = String::new();
         loop {
             // A node that is restarting does not answer, and one that is coming up has no status yet.
-            let last = self.status();
+            let last = self.status_if_up();
             let now = in_words(&last);
             if now != shown {
                 say(&now);
@@ -399,7 +412,13 @@ impl Node {
     /// # Errors
     /// When the guest has no dm-verity root.
     pub fn enforced(&mut self) -> Result<Enforced> {
-        Enforced::parse(&self.sh(Enforced::SCRIPT)?)
+        self.enforced_within(COMMAND)
+    }
+
+    fn enforced_within(&mut self, seconds: u64) -> Result<Enforced> {
+        let argv = ["sh", "-ec", Enforced::SCRIPT];
+        let output = self.on()?.channel.run(&argv, Deadline::seconds(seconds))?;
+        Enforced::parse(&output.stdout).with_context(|| output.stderr)
     }
 
     /// Fails unless the kernel enforces this release's root hash, over this slot.

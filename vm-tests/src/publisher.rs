@@ -16,7 +16,7 @@ const HOST: &str = "10.0.2.2";
 const PRODUCT: &str = "container-host";
 
 /// A repository in a folder, with one channel `stable` that one key signs.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Publisher {
     program: PathBuf,
     folder: PathBuf,

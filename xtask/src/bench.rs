@@ -4,6 +4,7 @@
 //! come from `images/make.sh`; seeded ones show that memory depends on neither size nor content.
 
 pub mod agent;
+pub mod host;
 pub mod idle;
 pub mod images;
 pub mod memory;
@@ -74,6 +75,8 @@ pub enum Part {
     Agent,
     /// Bytes, CPU and memory of deltas, reuse and full payloads beside every other tool
     Payload,
+    /// Bytes of the reference host and the time of a warm build; needs root and Debian's archive
+    Host,
 }
 
 /// Measures, prints the tables, writes them, and fails where a bar was missed.
@@ -104,7 +107,20 @@ pub fn run(args: &Args) -> Result<()> {
         // A bar missed in one part must not hide the figures of the other.
         outcome = payload::run(&options).and(outcome);
     }
+    if wanted(Part::Host) {
+        outcome = host(&out.join("host")).and(outcome);
+    }
     outcome
+}
+
+/// The reference host.
+fn host(out: &Path) -> Result<()> {
+    let scratch = tempfile::TempDir::with_prefix_in("bench-host-", run::target_dir())
+        .context("cannot make a folder")?;
+    let mut report = Report::default();
+    about(&mut report);
+    host::rows(&mut report, scratch.path())?;
+    report.finish(out)
 }
 
 /// The agent and its fleet.

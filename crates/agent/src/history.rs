@@ -4,6 +4,7 @@
 use twinroot_core::facts::Facts;
 use twinroot_core::update::Note;
 use twinroot_ports::{Code, Failure, Outcome, Store};
+use twinroot_trust::digest::Digest;
 
 use crate::agent::Agent;
 use crate::reports;
@@ -16,6 +17,8 @@ const KEPT: usize = 1000;
 
 /// Lines that are about a verdict, and so carry the checks with their evidence.
 const VERDICTS: [&str; 4] = ["committed", "kept", "trial-failed", "degraded"];
+/// The line that carries PCR 11.
+const COMMITTED: &str = "committed";
 /// Lines that carry what a failed trial has left.
 const LEFT: [&str; 2] = ["denied", "rolled-back"];
 
@@ -26,6 +29,7 @@ pub(crate) fn append(agent: &Agent<'_>, note: &Note, facts: &Facts) -> Outcome<(
     let (ports, totals) = (agent.ports, agent.counters.totals());
     let names = ports.store.list(FOLDER)?;
     let number = names.iter().filter_map(|n| number_of(n)).max().unwrap_or(0) + 1;
+    let (pcr11, unread) = measured(agent, note);
     let line = HistoryLine {
         number,
         at: ports.clock.now().wall,
@@ -33,7 +37,7 @@ pub(crate) fn append(agent: &Agent<'_>, note: &Note, facts: &Facts) -> Outcome<(
         running: facts.system().version.to_string(),
         what: note.what.to_owned(),
         release: note.release.clone(),
-        detail: note.detail.clone(),
+        detail: note.detail.clone() + &unread,
         fetched: totals.fetched,
         written: totals.written,
         by: agent.by.clone(),
@@ -42,6 +46,7 @@ pub(crate) fn append(agent: &Agent<'_>, note: &Note, facts: &Facts) -> Outcome<(
             false => Vec::new(),
         },
         left: left(agent, note),
+        pcr11,
     };
     let name = format!("{FOLDER}/{number:08}.json");
     let bytes = serde_json::to_vec(&line)
@@ -54,6 +59,18 @@ pub(crate) fn append(agent: &Agent<'_>, note: &Note, facts: &Facts) -> Outcome<(
         ports.store.remove(&full(oldest))?;
     }
     Ok(())
+}
+
+/// PCR 11, where the line is about a release that is kept from now on, so that an auditor can hold it to what
+/// the image's build has predicted. A TPM that does not answer undoes no commit: the line says so.
+fn measured(agent: &Agent<'_>, note: &Note) -> (Option<Digest>, String) {
+    if note.what != COMMITTED {
+        return (None, String::new());
+    }
+    match agent.ports.system.measured() {
+        Ok(pcr11) => (pcr11, String::new()),
+        Err(failure) => (None, format!("; PCR 11 is not known: {failure}")),
+    }
 }
 
 /// What the trial that a line is about has left, as its denial remembers it.

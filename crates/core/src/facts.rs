@@ -193,6 +193,9 @@ pub struct LoaderObserved {
     /// What starts of other roots that died have left.
     #[serde(default)]
     pub remains: Vec<Remains>,
+    /// The file system with the entries was not unmounted in good order before this start.
+    #[serde(default)]
+    pub unclean: bool,
 }
 
 /// Everything that was observed for one step.

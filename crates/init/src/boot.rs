@@ -7,7 +7,7 @@ use nix::mount::MsFlags;
 use twinroot_core::bootfmt::attempt::{Next, Start, decide as decide_attempt};
 use twinroot_core::bootfmt::dm::{Target, verity_uuid};
 use twinroot_core::bootfmt::stage::{Stage, boot_id};
-use twinroot_core::bootfmt::start::{DEGRADED, STATE_LOST};
+use twinroot_core::bootfmt::start::{DEGRADED, ESP_UNCLEAN, STATE_LOST};
 use twinroot_core::bootfmt::variables;
 use twinroot_core::layout::{Architecture, Holds, Layout, SlotsOnDisk, Tree, locate};
 use twinroot_core::slot::SlotName;
@@ -105,6 +105,9 @@ fn steps(progress: &mut Progress) -> Outcome<Infallible> {
     // Read before this start is marked in its place.
     let came_up = progress.came_up_before();
     progress.reached(Stage::Disk);
+    if progress.esp.as_ref().is_some_and(Esp::is_unclean) {
+        leave(ESP_UNCLEAN, "");
+    }
     log::info(&format!("booted from the disk {}", disk.name));
 
     let slots = slots(&disk, &found)?;

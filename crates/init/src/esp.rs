@@ -15,6 +15,7 @@ use nix::libc;
 use nix::mount::{MntFlags, MsFlags, umount2};
 use twinroot_core::bootfmt::attempt;
 use twinroot_core::bootfmt::attempt::AttemptRecord;
+use twinroot_core::bootfmt::fat;
 use twinroot_core::bootfmt::stage::{self, StageRecord};
 use twinroot_core::bootfmt::twin::{COPY, FILE, Write};
 
@@ -39,6 +40,7 @@ pub(crate) struct Esp {
     partition: File,
     attempts: Option<RefCell<TwinFile>>,
     stage: Option<RefCell<TwinFile>>,
+    unclean: bool,
 }
 
 impl Esp {
@@ -59,8 +61,13 @@ impl Esp {
                 .custom_flags(libc::O_DSYNC | libc::O_CLOEXEC)
                 .open(&device.node)
                 .map_err(Trouble::on("open", &device.node))?;
+            let mut boot_sector = [0; fat::SECTOR];
+            partition
+                .read_exact_at(&mut boot_sector, 0)
+                .map_err(Trouble::on("read", &device.node))?;
             Ok(Self {
                 partition,
+                unclean: fat::is_unclean(&boot_sector),
                 attempts: attempts?,
                 stage: stage?,
             })
@@ -68,6 +75,12 @@ impl Esp {
         read()
             .inspect_err(|trouble| log::warning(&format!("starts are not recorded: {trouble}")))
             .ok()
+    }
+
+    /// Whether it was left mounted for writing when the last system ended. Once the next one has mounted it,
+    /// nobody can tell any more.
+    pub(crate) const fn is_unclean(&self) -> bool {
+        self.unclean
     }
 
     /// The attempt record; the empty one where there is no file.

@@ -40,6 +40,9 @@ pub trait Clock: Debug + Send + Sync {
 pub trait System: Debug + Send + Sync {
     /// What the kernel and the booted image say.
     fn observe(&self) -> Outcome<SystemObserved>;
+    /// PCR 11 (SHA-256 bank) of the TPM: the boot image that was started, and the phases since.
+    /// Nothing where the machine has no TPM.
+    fn measured(&self) -> Outcome<Option<Digest>>;
 }
 
 /// Small named blobs that survive everything (records, trust metadata, the saved state).

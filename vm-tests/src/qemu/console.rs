@@ -81,13 +81,21 @@ impl Console {
         &self.lines
     }
 
+    /// The line that has not ended yet: firmware that waits for a key ends none.
+    #[must_use]
+    pub fn unfinished(&self) -> String {
+        plain(&String::from_utf8_lossy(&self.rest))
+    }
+
     /// The last lines that say something, as evidence.
     #[must_use]
     pub fn tail(&self, count: usize) -> String {
+        let unfinished = self.unfinished();
         let said: Vec<&str> = self
             .lines
             .iter()
             .map(|line| line.text.as_str())
+            .chain([unfinished.as_str()])
             .filter(|text| !text.trim().is_empty())
             .collect();
         said[said.len().saturating_sub(count)..].join("\n")
@@ -134,6 +142,8 @@ mod tests {
         std::fs::write(&path, "one\ntw").unwrap();
         assert_eq!(console.poll().unwrap(), 6);
         assert_eq!(console.lines().len(), 1);
+        assert_eq!(console.unfinished(), "tw");
+        assert_eq!(console.tail(2), "one\ntw");
         std::fs::write(&path, "one\ntwo\n").unwrap();
         console.poll().unwrap();
         assert_eq!(console.lines()[1].text, "two");

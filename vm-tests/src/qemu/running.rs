@@ -128,7 +128,8 @@ impl Running {
         self.wait(&what, deadline, |machine| {
             let fits = |text: &str| texts.iter().any(|wanted| text.contains(wanted));
             let lines = machine.console.lines();
-            let at = (from..lines.len()).find(|&at| fits(&lines[at].text));
+            let ended = (from..lines.len()).find(|&at| fits(&lines[at].text));
+            let at = ended.or_else(|| fits(&machine.console.unfinished()).then_some(lines.len()));
             watch.look(machine)?;
             Ok(at.map(|at| at + 1))
         })
@@ -143,8 +144,12 @@ impl Running {
         let mut watch = Watch::new();
         let last = self.boot_id.clone();
         let id = self.wait("a new boot of the guest", deadline, |machine| {
-            watch.look(machine)?;
             let here = machine.channel.hello()?;
+            match &here {
+                // Whoever answers does not stand still, and a service manager that hangs says nothing more.
+                Some(_) => watch = Watch::new(),
+                None => watch.look(machine)?,
+            }
             Ok(here.filter(|id| Some(id) != last.as_ref()))
         })?;
         self.boot_id = Some(id.clone());

@@ -17,6 +17,7 @@ pub(super) fn play(lab: &mut Lab) -> Result<()> {
     let mut node = Node::first_start_on(lab, &built, |spec| spec.tpm = true)?;
     let found = node.sh("cat /sys/class/tpm/tpm0/pcr-sha256/11")?;
     let found = found.trim().to_lowercase();
+    let found = found.as_str();
     let phase = predicted
         .iter()
         .find(|(_, value)| {
@@ -33,6 +34,13 @@ pub(super) fn play(lab: &mut Lab) -> Result<()> {
         "PCR 11 is what was predicted for the phase '{}': {found}",
         phase.unwrap_or_default()
     ));
+    let history = node.json(&["history"])?;
+    let kept = history["lines"].as_array().into_iter().flatten();
+    let committed: Vec<&Value> = kept.filter(|line| line["what"] == "committed").collect();
+    ensure!(
+        committed.len() == 1 && committed[0]["pcr11"] == *found,
+        "the history does not say that 1.0 was committed with PCR 11 {found}: {history}"
+    );
     node.passed();
     Ok(())
 }

@@ -86,8 +86,9 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         number: 5,
         name: "power-cuts-lose-nothing",
-        promise: "cut at any moment of two updates, with any unflushed write lost, the disk has a known-good \
-                  entry that is whole, and states that are really booted end on the newest release",
+        promise: "cut at any moment of two updates and a rollback, with any unflushed write lost, the disk has a \
+                  known-good entry that is whole; states that are really booted come to rest on the old or the new \
+                  release by themselves, and go on from there",
         smoke: false,
         minutes: 35,
         play: power_cuts::play,
@@ -148,7 +149,7 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         number: 10,
         name: "measured-as-predicted",
-        promise: "PCR 11 of the booted image equals the value that was predicted when it was built",
+        promise: "PCR 11 of the booted image equals the value that was predicted when it was built, and is in the history",
         smoke: false,
         minutes: 2,
         play: measured::play,

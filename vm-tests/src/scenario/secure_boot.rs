@@ -11,6 +11,12 @@ use crate::lab::Lab;
 use crate::node::{BOOT, Node};
 use crate::qemu::Disk;
 
+/// Tries of the image that is forced onto the ESP, and how its name looks before any is used.
+const FORCED_TRIES: usize = 3;
+const FIRST_TRY: &str = "+3.efi";
+/// What OVMF says when nothing that it may start is left.
+const WAITS: &str = "Press any key to enter the Boot Manager Menu";
+
 pub(super) fn play(lab: &mut Lab) -> Result<()> {
     let keys = own_keys(lab)?;
     let own = (keys.join("db.key"), keys.join("db.pem"));
@@ -46,31 +52,78 @@ pub(super) fn play(lab: &mut Lab) -> Result<()> {
     node.wait_boot()?;
     node.wait_committed("1.3")?;
     node.expect_enforced(&good, "b")?;
-    force(&mut node, &unsigned)?;
-    node.wait_running(&good)?;
+    let forced = lab.build(&Wanted::test("1.4"))?;
+    force(lab, &mut node, &forced)?;
     node.expect_enforced(&good, "b")?;
     node.passed();
     Ok(())
 }
 
-/// Somebody with root puts an unsigned image onto the ESP: the firmware refuses it, and stands there until
-/// it is reset, which a hardware watchdog would do.
-fn force(node: &mut Node, unsigned: &Built) -> Result<()> {
+/// Somebody with root puts an unsigned image onto the ESP, newer than everything, with tries: the firmware
+/// refuses it each time the loader comes to it, and stands there until somebody switches the machine off and
+/// on, or a hardware watchdog does. The disk tells that the loader came to it: each time costs a try.
+fn force(lab: &mut Lab, node: &mut Node, unsigned: &Built) -> Result<()> {
     let bytes = std::fs::read(&unsigned.uki)?;
-    // It would take away what is not what its name says.
+    let stem = super::update::entry_stem(&unsigned.version, &bytes);
+    // It would take away what no signed release brings.
     node.sh("systemctl stop twinroot-read.socket twinroot-control.socket twinroot-agent.service")?;
-    node.put("/efi/EFI/Linux/twinroot_9.9_0000000000000000+1.efi", &bytes)?;
+    node.put(&format!("/efi/EFI/Linux/{stem}+{FORCED_TRIES}.efi"), &bytes)?;
     node.sh("sync; systemctl --no-block reboot")?;
+    let mut standstills = 0;
+    while !comes_up(node)? {
+        standstills += 1;
+        lab.figure(format!(
+            "the firmware waits: {}",
+            node.on()?.console.tail(3)
+        ));
+        let entries = node.cut()?.esp_list("EFI/Linux")?;
+        lab.figure(format!("entries on the ESP then: {entries:?}"));
+        let used = |name: &String| name.starts_with(&stem) && !name.contains(FIRST_TRY);
+        ensure!(
+            entries.iter().any(used),
+            "the loader never came to the unsigned image; entries are {entries:?}"
+        );
+        ensure!(
+            standstills <= FORCED_TRIES,
+            "more starts than tries, and 1.3 does not come back; entries are {entries:?}"
+        );
+        node.switch_on()?;
+    }
+    ensure!(
+        standstills > 0,
+        "the firmware never stood still, so the unsigned image was not what it started"
+    );
+    // A kernel that was started has its command line, and with it the root hash, in the journal.
+    let kernels = "journalctl --no-pager _TRANSPORT=kernel";
+    node.sh(&format!("{kernels} | grep -q roothash="))?;
+    node.sh(&format!("! {kernels} | grep -q {}", unsigned.root_hash))?;
+    Ok(())
+}
+
+/// Whether the guest answers in a new boot; no where the firmware has nothing left to start and waits for a
+/// person instead.
+fn comes_up(node: &mut Node) -> Result<bool> {
     let running = node.on()?;
     let from = running.console.lines().len();
-    let refused = [
-        "Access denied",
-        "Access Denied",
-        "Security Violation",
-        "Security violation",
-    ];
-    running.wait_line(from, &refused, Deadline::seconds(BOOT))?;
-    running.reset()
+    let last = running.boot_id().map(str::to_owned);
+    let what = "a boot, or a firmware that waits";
+    let up = running.wait(what, Deadline::seconds(BOOT), |machine| {
+        let console = &machine.console;
+        let ended = console.lines().iter().skip(from);
+        let waits = ended
+            .map(|line| line.text.clone())
+            .chain([console.unfinished()])
+            .any(|text| text.contains(WAITS));
+        if waits {
+            return Ok(Some(false));
+        }
+        let here = machine.channel.hello()?;
+        Ok(here.filter(|id| Some(id) != last.as_ref()).map(|_| true))
+    })?;
+    if up {
+        node.wait_boot()?;
+    }
+    Ok(up)
 }
 
 /// A built image, signed with this key in a folder of its own.

@@ -1,12 +1,19 @@
 //! Scenario 1: a good release arrives.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
 
 use crate::image::{Built, Wanted};
 use crate::lab::Lab;
 use crate::node::Node;
 use crate::offline::RawDisk;
+
+/// What the agent may take of a start, in CPU-seconds: nothing is hashed.
+const AGENT_SHARE: f64 = 1.0;
+/// What emulation may take from power-on to the agent on the lean variant, in CPU-seconds.
+const LEAN_START: f64 = 30.0;
+/// Memory that the agent may take while it updates, in KiB.
+const AGENT_MEMORY: u64 = 48 << 10;
 
 /// On the lean variant.
 pub(super) fn play(lab: &mut Lab) -> Result<()> {
@@ -38,9 +45,10 @@ fn arrive(lab: &mut Lab, [old, new]: [&Wanted; 2], memory: u32) -> Result<()> {
     ));
     ensure!(memory > 0, "the agent's memory was never seen");
     ensure!(
-        memory <= 48 << 10,
-        "the agent took {memory} KiB while it updated, more than 48 MiB"
+        memory <= AGENT_MEMORY,
+        "the agent took {memory} KiB while it updated, more than {AGENT_MEMORY} KiB"
     );
+    slot_write(lab, &mut node, &new)?;
     let status = node.wait_committed("1.1")?;
     node.expect_enforced(&new, "b")?;
     ensure!(
@@ -59,24 +67,60 @@ fn arrive(lab: &mut Lab, [old, new]: [&Wanted; 2], memory: u32) -> Result<()> {
     expect_slot(&disk, "a", &old)?;
     expect_slot(&disk, "b", &new)?;
     expect_entries(&disk, &[&old, &new])?;
-    committed_start(lab, &mut node)?;
+    committed_start(lab, &mut node, old.variant.as_deref() == Some("test"))?;
     node.passed();
     Ok(())
 }
 
+/// How long it took inside the guest until the slot was written and proven, by the journal of the start before,
+/// and what its disk takes when nothing is computed.
+fn slot_write(lab: &mut Lab, node: &mut Node, new: &Built) -> Result<()> {
+    let at = |node: &mut Node, phase: &str| -> Result<f64> {
+        let said = node.sh(&format!(
+            "journalctl --no-pager -b -1 -o short-unix TWINROOT_PHASE={phase} | grep twinroot | tail -n 1"
+        ))?;
+        let seconds = said.split_whitespace().next().unwrap_or_default();
+        seconds
+            .parse()
+            .with_context(|| format!("the journal does not say when '{phase}' began: {said:?}"))
+    };
+    let took = at(node, "staged")? - at(node, "staging")?;
+    let megabytes = new.root.metadata()?.len() as f64 / 1e6;
+    // The same disk without network and hashing.
+    let dd = "begin=$(date +%s%N)\n\
+              dd if=/dev/zero of=/var/tmp/dd bs=1M count=32 conv=fsync status=none\n\
+              end=$(date +%s%N); rm /var/tmp/dd; echo $((end - begin))";
+    let nanoseconds: f64 = node.sh(dd)?.trim().parse()?;
+    lab.figure(format!(
+        "slot of {megabytes:.0} MB fetched, written, read back and proven in {took:.1} s, {:.1} MB/s; \
+         its disk alone takes {:.0} MB/s",
+        megabytes / took,
+        32.0 * 1048576.0 * 1e3 / nanoseconds
+    ));
+    Ok(())
+}
+
 /// What a start of a committed system costs, up to the agent's first answer.
-fn committed_start(lab: &mut Lab, node: &mut Node) -> Result<()> {
+fn committed_start(lab: &mut Lab, node: &mut Node, lean: bool) -> Result<()> {
     node.switch_on()?;
     node.wait_boot()?;
     // The socket is there before the agent; the unit is active once the agent has said that it is ready.
     let agent = "until systemctl is-active --quiet twinroot-agent.service; do sleep 0.1; done\n\
                  systemctl show -P CPUUsageNSec twinroot-agent.service";
     let nanoseconds: f64 = node.sh(agent)?.trim().parse()?;
+    let (start, share) = (node.on()?.cpu()?.as_secs_f64(), nanoseconds / 1e9);
     lab.figure(format!(
-        "power-on of a committed system to its agent: {:.1} CPU-seconds of emulation, {:.2} of them the agent's",
-        node.on()?.cpu()?.as_secs_f64(),
-        nanoseconds / 1e9
+        "power-on of a committed system to its agent: {start:.1} CPU-seconds of emulation, {share:.2} of them the \
+         agent's"
     ));
+    ensure!(
+        share <= AGENT_SHARE,
+        "the agent's part of a start took {share:.2} CPU-seconds, more than {AGENT_SHARE}"
+    );
+    ensure!(
+        !lean || start <= LEAN_START,
+        "a start took {start:.1} CPU-seconds, more than {LEAN_START}"
+    );
     node.power_off().map(drop)
 }
 
@@ -111,16 +155,19 @@ pub(super) fn expect_slot(disk: &RawDisk, slot: &str, built: &Built) -> Result<(
     Ok(())
 }
 
+/// Name of the entry of a boot image, without counter and ending.
+pub(super) fn entry_stem(version: &str, uki: &[u8]) -> String {
+    let digest = Sha256::digest(uki);
+    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("twinroot_{version}_{}", &hex[..16])
+}
+
 /// The ESP has one blessed entry for each of these, named by its content and holding it, and no other.
 pub(super) fn expect_entries(disk: &RawDisk, releases: &[&Built]) -> Result<()> {
     let mut wanted = Vec::new();
     for built in releases {
         let bytes = std::fs::read(&built.uki)?;
-        let digest: String = Sha256::digest(&bytes)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        let name = format!("twinroot_{}_{}.efi", built.version, &digest[..16]);
+        let name = format!("{}.efi", entry_stem(&built.version, &bytes));
         ensure!(
             disk.esp_read(&format!("EFI/Linux/{name}"))
                 .is_ok_and(|found| found == bytes),

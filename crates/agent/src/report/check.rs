@@ -97,6 +97,12 @@ pub(super) fn warnings(agent: &Agent<'_>) -> Vec<String> {
             loader.starts_without_health
         ));
     }
+    if loader.unclean {
+        warnings.push(String::from(
+            "the ESP was not unmounted in good order before this start, and nothing on this node repairs a FAT file \
+             system; have `fsck.vfat -a` look at it from another system",
+        ));
+    }
     if loader.counting == twinroot_core::facts::Counting::Broken {
         warnings.push(String::from(
             "the bootloader does not count tries; trials are started one-shot",

@@ -95,6 +95,9 @@ fn history_line(line: &HistoryLine) -> String {
         "{}  {}{about}: {}{bytes}{by}\n",
         line.at, line.what, line.detail
     );
+    if let Some(pcr11) = &line.pcr11 {
+        text.push_str(&format!("    PCR 11 {pcr11}\n"));
+    }
     if let Some(left) = &line.left {
         text.push_str(&what_was_left(left));
     }

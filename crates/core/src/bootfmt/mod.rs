@@ -5,6 +5,7 @@
 pub mod attempt;
 pub mod dm;
 pub mod entry;
+pub mod fat;
 pub mod loader;
 pub mod pe;
 pub mod signature_lists;

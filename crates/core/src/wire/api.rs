@@ -5,6 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
+use twinroot_trust::digest::Digest;
 use twinroot_trust::time::UnixTime;
 use twinroot_trust::version::Version;
 
@@ -193,6 +194,9 @@ pub struct HistoryLine {
     /// What a trial that failed has left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left: Option<Left>,
+    /// PCR 11 (SHA-256 bank) of the TPM when a release was committed; nothing on a machine without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pcr11: Option<Digest>,
 }
 
 /// What `GET /v1/events` sends, one JSON document an event.

@@ -22,6 +22,7 @@ use std::sync::{Arc, OnceLock};
 use twinroot_core::bootfmt::attempt::Allowed;
 use twinroot_core::bootfmt::entry::EntryName;
 use twinroot_core::bootfmt::stage::Stage;
+use twinroot_core::bootfmt::start::ESP_UNCLEAN;
 use twinroot_core::error::{Code, Failure};
 use twinroot_core::facts::{EntryObserved, LoaderIdentity, LoaderObserved};
 use twinroot_payload::io::ReadAt;
@@ -53,6 +54,8 @@ pub struct SdBoot {
     logs: Vec<PathBuf>,
     /// Where the firmware's keys are; nothing where no firmware checks images.
     firmware: Option<PathBuf>,
+    /// The initramfs has found the ESP as a crash leaves it.
+    unclean: bool,
 }
 
 impl SdBoot {
@@ -74,6 +77,7 @@ impl SdBoot {
             identity: OnceLock::new(),
             logs: Vec::new(),
             firmware: None,
+            unclean: false,
         }
     }
 
@@ -83,6 +87,8 @@ impl SdBoot {
     pub fn with_firmware(mut self, variables: &Path) -> Self {
         self.logs = remains::LOGS.map(PathBuf::from).to_vec();
         self.firmware = Some(variables.to_owned());
+        // Now it is mounted for writing, which looks the same as a crash.
+        self.unclean = Path::new(ESP_UNCLEAN).exists();
         self
     }
 
@@ -275,6 +281,7 @@ impl Bootloader for SdBoot {
             abandoned: record.abandoned(),
             identity: self.identity()?,
             remains: remains::find(&self.volume, &running, &self.logs),
+            unclean: self.unclean,
         })
     }
 

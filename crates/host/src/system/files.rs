@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use twinroot_core::error::{Code, Failure};
 use twinroot_core::facts::SystemObserved;
 use twinroot_ports::{Outcome, Store, System};
+use twinroot_trust::digest::Digest;
 
 use crate::store::FileStore;
 
@@ -68,5 +69,10 @@ impl FilesSystem {
 impl System for FilesSystem {
     fn observe(&self) -> Outcome<SystemObserved> {
         Ok(BootFacts::read(&self.dir)?.system)
+    }
+
+    /// A machine in files has no TPM.
+    fn measured(&self) -> Outcome<Option<Digest>> {
+        Ok(None)
     }
 }

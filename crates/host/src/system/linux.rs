@@ -17,6 +17,9 @@ use twinroot_trust::time::UnixTime;
 
 use super::cpu;
 
+/// Where the kernel shows PCR 11: the stub measures the boot image into it.
+const PCR11: &str = "sys/class/tpm/tpm0/pcr-sha256/11";
+
 /// What the kernel says of devices.
 pub trait Devices: std::fmt::Debug + Send + Sync {
     /// The slot whose data partition has the number `major:minor`.
@@ -119,6 +122,23 @@ impl System for LinuxSystem {
             firmware: firmware.into(),
             ..facts
         })
+    }
+
+    fn measured(&self) -> Outcome<Option<Digest>> {
+        let path = self.root.join(PCR11);
+        let failed = |cause: String| {
+            Failure::new(Code::BootFactsContradict, path.display().to_string(), cause)
+        };
+        match std::fs::read_to_string(&path) {
+            // The kernel prints it in capitals.
+            Ok(text) => {
+                let parsed = text.trim().to_ascii_lowercase().parse();
+                let is_none = |_| failed(format!("{:?} is no SHA-256 digest", text.trim()));
+                parsed.map(Some).map_err(is_none)
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed(error.to_string())),
+        }
     }
 }
 

@@ -33,6 +33,7 @@ pub fn facts_running(slot: SlotName, root_hash: Digest) -> Facts {
             abandoned: None,
             identity: LoaderIdentity::default(),
             remains: Vec::new(),
+            unclean: false,
         },
     };
     Facts::establish(observed).expect("a slot that claims nothing contradicts nothing")

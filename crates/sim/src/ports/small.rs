@@ -3,6 +3,7 @@
 use twinroot_core::error::{Code, Failure};
 use twinroot_core::facts::{BootTime, Now, SystemObserved};
 use twinroot_ports::{Clock, Collector, GateAnswer, Outcome, Power, RebootGate, Receipt, System};
+use twinroot_trust::digest::Digest;
 
 use crate::world::World;
 
@@ -40,6 +41,11 @@ impl System for World {
                 firmware: "uefi".to_owned(),
             })
         })
+    }
+
+    /// A simulated machine has no TPM.
+    fn measured(&self) -> Outcome<Option<Digest>> {
+        Ok(None)
     }
 }
 

@@ -79,6 +79,19 @@ fn the_booted_slot_is_what_dm_verity_runs_over() {
 }
 
 #[test]
+fn pcr_11_is_read_where_there_is_a_tpm_and_garbage_is_not_taken_for_it() {
+    const PATH: &str = "sys/class/tpm/tpm0/pcr-sha256/11";
+    let (_home, without) = machine(&[]);
+    assert_eq!(without.measured().unwrap(), None);
+    let capitals = format!("{}\n", HASH.to_uppercase());
+    let (_home, with) = machine(&[(PATH, &capitals)]);
+    assert_eq!(with.measured().unwrap().unwrap().to_string(), HASH);
+    let (_home, garbage) = machine(&[(PATH, "0000\n")]);
+    let refused = garbage.measured().unwrap_err();
+    assert!(refused.subject.ends_with(PATH), "{refused}");
+}
+
+#[test]
 fn where_the_kernel_does_not_say_it_clearly_no_slot_counts_as_booted() {
     let unclear: [&[(&str, &str)]; 4] = [
         &[("sys/dev/block/254:0/dm/uuid", "LVM-abc\n")],

@@ -75,6 +75,7 @@ impl Machine {
             identity: LoaderIdentity::default(),
             // The model's starts leave no words behind.
             remains: Vec::new(),
+            unclean: false,
         }
     }
 
