@@ -34,8 +34,6 @@ pub struct Options {
 
 /// Milliseconds in a second; policy times are in milliseconds since boot.
 const MILLIS: u64 = 1000;
-/// Seconds that the last round before a verdict may take: the longest time of a check.
-const LAST_ROUND: u64 = 300;
 
 impl Options {
     /// From validated settings, and the rules of the time zone that they name.
@@ -52,7 +50,6 @@ impl Options {
             architecture: settings.identity.architecture.clone(),
             channel: settings.update.channel.clone(),
         };
-        let deadline = settings.health.deadline.0 + settings.health.remote_extension.0 + LAST_ROUND;
         let mut key_policy = KeyPolicy::node();
         key_policy.p256 = settings.trust.p256;
         Self {
@@ -61,9 +58,7 @@ impl Options {
                 goal,
                 tries: settings.update.tries,
                 max_attempts: settings.update.attempts,
-                // The verdict itself knows when the deadline moves for remote checks; this is the
-                // line behind which nothing is waited for at all, after its last round.
-                trial_deadline: deadline * MILLIS,
+                trial_deadline: settings.health.last().0 * MILLIS,
                 metadata_max_age: settings.reboot.max_metadata_age.0 * MILLIS,
                 schedule: settings.reboot.schedule(zone),
             },
@@ -72,12 +67,7 @@ impl Options {
             limits: Limits::node(),
             workers: settings.update.workers,
             seed,
-            health: Rules {
-                probation: settings.health.probation,
-                deadline: settings.health.deadline,
-                remote_extension: settings.health.remote_extension,
-                on_remote_loss: settings.health.on_remote_loss,
-            },
+            health: settings.health.rules(),
             key: None,
         }
     }

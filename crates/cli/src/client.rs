@@ -5,6 +5,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use twinroot_core::error::{Code, Failure};
@@ -67,6 +68,19 @@ impl Client {
                 _ => Err(failed(Code::FileIo, error)),
             },
         }
+    }
+
+    /// Waits no longer than that for an answer, or for its next part.
+    pub(crate) fn within(self, time: Duration) -> Outcome<Self> {
+        let failed = |e: std::io::Error| {
+            Failure::new(
+                Code::FileIo,
+                self.socket.display().to_string(),
+                e.to_string(),
+            )
+        };
+        self.stream.set_read_timeout(Some(time)).map_err(failed)?;
+        Ok(self)
     }
 
     /// Asks for something to be done.

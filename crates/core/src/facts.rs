@@ -12,6 +12,7 @@ use twinroot_trust::version::Version;
 use crate::bootfmt::stage::Stage;
 use crate::error::{Code, Failure};
 use crate::slot::{BootedSlot, InactiveSlot, SlotName};
+use crate::text::tail;
 
 /// Milliseconds since this boot, not counting time in which the machine was off. A type apart from
 /// wall time, so that a deadline can never be moved by setting the clock.
@@ -128,11 +129,16 @@ pub struct Remains {
     pub failed: String,
     /// The end of its kernel log, where the firmware kept it; at most 4 KiB.
     pub console: String,
+    /// The end of its journal, where that reached the disk; at most 4 KiB.
+    #[serde(default)]
+    pub journal: String,
 }
 
-/// Lines of a console that a reason quotes: the message of a panic and what led to it. The whole end
+/// Lines of a log that a reason quotes: the message of a panic and what led to it. The whole end
 /// of the log is kept beside it.
 const LINES_QUOTED: usize = 3;
+/// The end of a line that is quoted: as wide as a console, with some to spare for a path.
+const LINE_QUOTED: usize = 240;
 
 impl Remains {
     /// In words, to follow 'it was started three times without being blessed'.
@@ -143,18 +149,21 @@ impl Remains {
             text.push_str(": ");
             text.push_str(&self.failed);
         }
-        let lines: Vec<&str> = self
-            .console
-            .lines()
-            .filter(|l| !l.trim().is_empty())
-            .collect();
-        let quoted = &lines[lines.len().saturating_sub(LINES_QUOTED)..];
-        if !quoted.is_empty() {
-            text.push_str("; its console ended with: ");
-            text.push_str(&quoted.join(" / "));
+        for (log, name) in [(&self.console, "console"), (&self.journal, "journal")] {
+            let quoted = last_lines(log);
+            if !quoted.is_empty() {
+                text.push_str(&alloc::format!("; its {name} ended with: {quoted}"));
+            }
         }
         text
     }
+}
+
+fn last_lines(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().filter(|l| !l.trim().is_empty()).collect();
+    let quoted = lines[lines.len().saturating_sub(LINES_QUOTED)..].iter();
+    let quoted: Vec<&str> = quoted.map(|line| tail(line, LINE_QUOTED)).collect();
+    quoted.join(" / ")
 }
 
 /// Which bootloader it is.

@@ -40,6 +40,9 @@ pub struct Left {
     pub failed: String,
     /// The last 4 KiB of its kernel log, where the firmware kept them.
     pub console: String,
+    /// The last 4 KiB of its journal, where they reached the disk.
+    #[serde(default)]
+    pub journal: String,
 }
 
 impl Left {
@@ -51,11 +54,13 @@ impl Left {
                 stage: None,
                 failed: String::new(),
                 console: String::new(),
+                journal: String::new(),
             },
             Some(remains) => Self {
                 stage: Some(String::from(remains.stage.as_str())),
                 failed: remains.failed.clone(),
                 console: remains.console.clone(),
+                journal: remains.journal.clone(),
             },
         }
     }
@@ -63,7 +68,10 @@ impl Left {
     /// Whether nothing was left.
     #[must_use]
     pub const fn is_nothing(&self) -> bool {
-        self.stage.is_none() && self.failed.is_empty() && self.console.is_empty()
+        self.stage.is_none()
+            && self.failed.is_empty()
+            && self.console.is_empty()
+            && self.journal.is_empty()
     }
 }
 

@@ -156,10 +156,8 @@ pub enum WaitReason {
     },
     /// The repository's metadata has expired.
     MetadataExpired {
-        /// The role that has expired.
-        role: String,
-        /// Since when.
-        since: UnixTime,
+        /// Which, since when, and what the clock says.
+        cause: String,
     },
     /// The metadata at hand is older than may be relied on before a reboot.
     MetadataTooOld {
@@ -356,8 +354,8 @@ impl WaitReason {
             WaitReason::SpaceShort { place, by } => {
                 format!("{place} is too small by {}", size(*by))
             }
-            WaitReason::MetadataExpired { role, since } => {
-                format!("the repository's {role} has expired at {}", since)
+            WaitReason::MetadataExpired { cause } => {
+                format!("the repository's signed metadata counts no longer: {cause}")
             }
             WaitReason::MetadataTooOld { age, allowed } => format!(
                 "the metadata at hand is {} old, and {} is allowed before a reboot",
@@ -386,8 +384,8 @@ impl WaitReason {
             WaitReason::RebootNeeded { version } => {
                 format!("{version} is activated and runs after the next reboot")
             }
-            WaitReason::OperatorNeeded { detail, .. } => {
-                format!("a person must act: {detail}")
+            WaitReason::OperatorNeeded { failure, detail } => {
+                format!("a person must act: {detail} [{failure}]")
             }
             // Every reason left is worded by `sentence`, which calls this only for the ones above;
             // the test over all reasons holds both to that.
@@ -402,7 +400,7 @@ impl WaitReason {
             WaitReason::NoNewerRelease { .. } => "nothing to do",
             WaitReason::NextCheckAt { .. } => "`twinroot check` checks now",
             WaitReason::NotOffered { .. } | WaitReason::WaveOpensAt { .. } => {
-                "wait, or take it now with `twinroot apply --now`"
+                "wait, or take it now with `twinroot apply --force`"
             }
             WaitReason::RolloutPaused { .. } => "wait until the publisher resumes it",
             WaitReason::Withdrawn { .. } => "wait for the next release",
@@ -445,7 +443,7 @@ impl WaitReason {
             WaitReason::FallbackUnproven { .. } => "let the repair of that slot finish",
             WaitReason::RebootNeeded { .. } => "`twinroot reboot`",
             WaitReason::OperatorNeeded { .. } => {
-                "do what the failure's remedy says, then `twinroot resume`"
+                "do what the failure's remedy says, then `twinroot check`"
             }
         };
         Cow::Borrowed(text)

@@ -21,6 +21,7 @@ pub mod fetch;
 pub mod gate;
 pub mod health;
 pub mod journal;
+mod logbook;
 pub mod machine;
 pub mod peer;
 pub mod power;

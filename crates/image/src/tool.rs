@@ -37,6 +37,13 @@ const PACKAGES: [(&str, &str); 24] = [
     ("mkfs.erofs", "erofs-utils"),
 ];
 
+/// The loader of programs in an image, and the libraries that systemd's programs need.
+const LD: &str = "usr/lib64/ld-linux-x86-64.so.2";
+const LIBRARIES: [&str; 2] = [
+    "usr/lib/x86_64-linux-gnu",
+    "usr/lib/x86_64-linux-gnu/systemd",
+];
+
 /// A command line being put together.
 #[derive(Debug)]
 pub struct Tool {
@@ -63,6 +70,19 @@ impl Tool {
             name: shown.to_string_lossy().into_owned(),
             command,
         }
+    }
+
+    /// The program `place` of the image `root`, run by the image's own loader of programs and with its own
+    /// libraries: units, catalogs and the like are judged and made by the systemd that will read them.
+    #[must_use]
+    pub fn of_image(root: &Path, place: &str) -> Self {
+        let libraries = LIBRARIES.map(|folder| root.join(folder).display().to_string());
+        let mut tool = Self::new(root.join(LD))
+            .arg("--library-path")
+            .arg(libraries.join(":"))
+            .arg(root.join(place));
+        place.clone_into(&mut tool.name);
+        tool
     }
 
     /// An argument.

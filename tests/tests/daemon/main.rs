@@ -9,6 +9,7 @@ mod node;
 
 mod abuse;
 mod api;
+mod degraded;
 mod fleetlock;
 mod health;
 mod manager;

@@ -81,3 +81,56 @@ fn a_rollback_without_a_restart_restarts_only_when_asked() {
     daemon.until_it_restarts();
     assert_eq!(daemon.boot(BootFault::None), "1.0");
 }
+
+/// What a disk that was full, a slip of the hand and two people who did not speak to each other leave.
+const BAD: [(&str, &[u8], &str); 4] = [
+    ("partly written", b"[update]\nstrat", "config-syntax"),
+    (
+        "not text",
+        b"[update]\nstrategy = \"\xff\"\n",
+        "config-unreadable",
+    ),
+    (
+        "contradictory",
+        b"[health]\nprobation = \"10m\"\ndeadline = \"5m\"\n",
+        "config-value",
+    ),
+    (
+        "for the image alone",
+        b"[identity]\nproduct = \"x\"\n",
+        "config-image-only",
+    ),
+];
+
+#[test]
+fn a_configuration_that_makes_no_sense_ends_the_start_with_3_and_leaves_a_running_agent_as_it_is() {
+    let mut daemon = Daemon::with(MANUAL);
+    let file = daemon.node.machine().join("config.d/60-more.toml");
+    for (what, bytes, code) in BAD {
+        std::fs::write(&file, bytes).unwrap();
+        daemon.spawn();
+        let ended = daemon.child.take().unwrap().wait().unwrap();
+        assert_eq!(ended.code(), Some(3), "{what}: {}", daemon.log());
+        assert!(
+            daemon.log().contains(&format!("[{code}]")),
+            "{what}: {}",
+            daemon.log()
+        );
+    }
+    std::fs::remove_file(&file).unwrap();
+    std::os::unix::fs::symlink("/nowhere", &file).unwrap();
+    daemon.spawn();
+    let ended = daemon.child.take().unwrap().wait().unwrap();
+    assert_eq!(ended.code(), Some(3), "a dangling link: {}", daemon.log());
+    std::fs::remove_file(&file).unwrap();
+
+    daemon.start();
+    for (times, (what, bytes, _)) in BAD.iter().enumerate() {
+        std::fs::write(&file, bytes).unwrap();
+        daemon.signal(Signal::SIGHUP);
+        daemon.until(what, |d| {
+            d.log().matches("the configuration stays as it was").count() == times + 1
+        });
+        assert_eq!(daemon.status()["node"]["strategy"], "manual", "{what}");
+    }
+}

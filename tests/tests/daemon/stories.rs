@@ -2,6 +2,7 @@
 
 use twinroot_host::machine::BootFault;
 use twinroot_publish::fake;
+use twinroot_publish::serve::faults::Kind;
 use twinroot_trust::time::Seconds;
 
 use crate::support::Daemon;
@@ -143,4 +144,29 @@ fn a_file_holds_the_restart_and_a_newer_release_takes_the_place_of_the_one_held(
     daemon.pass(61);
     daemon.until_it_restarts();
     assert_eq!(daemon.boot(BootFault::None), "1.2");
+}
+
+#[test]
+fn metadata_that_has_grown_old_while_the_restart_was_held_is_looked_at_again_first() {
+    let config = format!("{AUTOMATIC}[reboot]\nmax-metadata-age = \"1h\"\n");
+    let mut daemon = Daemon::with(&config);
+    daemon.write("hold-reboot", "backup is running\n");
+    daemon.node.publish("1.1", 3);
+    daemon.start();
+    daemon.until_it_waits_for("gate-held");
+    daemon.node.plant("timestamp.json", Kind::Status(503));
+    std::fs::remove_file(daemon.node.machine().join("hold-reboot")).unwrap();
+    daemon.pass(2 * HOUR);
+    daemon.until_it_waits_for("metadata-too-old");
+    let why = daemon.get("/v1/why").unwrap().json();
+    let sentence = why["reasons"][0]["sentence"].as_str().unwrap().to_owned();
+    assert!(
+        sentence.contains("2h") && sentence.contains("1h is allowed"),
+        "{sentence}"
+    );
+    assert_eq!(daemon.phase(), "activated");
+    daemon.node.heal();
+    daemon.pass(61);
+    daemon.until_it_restarts();
+    assert_eq!(daemon.boot(BootFault::None), "1.1");
 }

@@ -8,3 +8,4 @@ mod life;
 mod refusals;
 mod rollout;
 mod support;
+mod waits;

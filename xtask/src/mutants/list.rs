@@ -34,6 +34,7 @@ impl Mutant {
 const TRUST: &str = "twinroot-trust";
 const CORE: &str = "twinroot-core";
 const AGENT: &str = "twinroot-agent";
+const SIM: &str = "twinroot-sim";
 
 pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
@@ -126,5 +127,19 @@ pub(super) const MUTANTS: &[Mutant] = &[
         right: "elapsed(since, at) >= self.rules.probation",
         wrong: "Seconds(elapsed(since, at).0 + 1) >= self.rules.probation",
         package: CORE,
+    },
+    Mutant {
+        name: "a remote check that fails after it held rolls back at once",
+        file: "crates/core/src/health/verdict.rs",
+        right: "if check.remote || !(for_good",
+        wrong: "if !(for_good",
+        package: SIM,
+    },
+    Mutant {
+        name: "a lost endpoint gets half of the time that it was promised",
+        file: "crates/core/src/health/verdict.rs",
+        right: "self.rules.remote_extension.0",
+        wrong: "self.rules.remote_extension.0 / 2",
+        package: SIM,
     },
 ];

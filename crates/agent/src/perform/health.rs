@@ -1,6 +1,6 @@
 //! Health: runs the checks and lets `core`'s judge say what the results add up to.
 
-use twinroot_core::health::{Check, CheckResult, Judge, Outcome as CheckOutcome, Rules, Verdict};
+use twinroot_core::health::{Check, CheckResult, Judge, Outcome as CheckOutcome, Rules};
 use twinroot_core::update::{Candidate, Event, HealthPurpose, HealthVerdict};
 use twinroot_ports::Outcome;
 
@@ -35,7 +35,7 @@ pub(super) fn run(
                 .judge
                 .get_or_insert_with(|| Judge::new(&checks, ill_before, rules));
             judge.observe(&results, now.boot);
-            words(judge.verdict(now.boot))
+            judge.verdict(now.boot).into()
         }
         HealthPurpose::Before if agent.state.wish.force => HealthVerdict::Kept {
             lost: not_passed(&checks, &results),
@@ -103,14 +103,5 @@ fn at_once(checks: &[Check], results: &[CheckResult]) -> HealthVerdict {
     match ill.is_empty() {
         true => HealthVerdict::Good,
         false => HealthVerdict::Kept { lost: ill },
-    }
-}
-
-fn words(verdict: Verdict) -> HealthVerdict {
-    match verdict {
-        Verdict::Pending { .. } => HealthVerdict::Pending,
-        Verdict::Good => HealthVerdict::Good,
-        Verdict::Kept { lost } => HealthVerdict::Kept { lost },
-        Verdict::Bad { check, detail } => HealthVerdict::Bad { check, detail },
     }
 }

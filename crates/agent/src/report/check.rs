@@ -1,7 +1,8 @@
 //! `twinroot check`: what the repository has for this node, told after a look at it.
 
 use serde::Deserialize;
-use twinroot_core::update::Phase;
+use twinroot_core::health::{CheckState, Outcome as CheckOutcome};
+use twinroot_core::update::{Phase, PhaseName};
 use twinroot_core::why::WaitReason;
 use twinroot_core::wire::{CheckReport, HeldBack, ReleaseRef, Schema};
 use twinroot_ports::Outcome;
@@ -79,6 +80,52 @@ fn fresh_until(agent: &Agent<'_>) -> Outcome<Option<UnixTime>> {
     Ok(read.and_then(|envelope| envelope.signed.expires.parse().ok()))
 }
 
+/// The initramfs counts each start of a committed system, and the agent ends the count at health. A host that has
+/// just started and was not looked at yet is none that is ill.
+fn degraded(agent: &Agent<'_>) -> Option<String> {
+    if is_stranded(agent) {
+        return Some(String::from(
+            "degraded: the release that runs failed its trial, and no other slot can run; `twinroot health` says \
+             what is missing",
+        ));
+    }
+    let starts = agent.facts().loader().starts_without_health;
+    let passed = |check: &CheckState| check.outcome == CheckOutcome::Passed;
+    let counts = |check: &&CheckState| check.required && !check.remote;
+    let checks = agent.health();
+    let ill = checks.iter().filter(counts).any(|check| !passed(check));
+    let counted = starts > 1 || starts == 1 && ill;
+    (counted && !agent.state().healthy).then(|| {
+        format!(
+            "degraded: starts of this committed system without its health being seen: {starts}; \
+             `twinroot health` and the checks in health.d say what is missing"
+        )
+    })
+}
+
+/// What runs is on trial no more, was not blessed, and there is no way back.
+fn is_stranded(agent: &Agent<'_>) -> bool {
+    let facts = agent.facts();
+    let unblessed = facts
+        .booted_entry()
+        .is_some_and(|entry| !entry.is_blessed());
+    let judged = match agent.state().phase.name() {
+        PhaseName::Trial | PhaseName::Blessing | PhaseName::Committing => false,
+        PhaseName::Idle
+        | PhaseName::Checking
+        | PhaseName::Available
+        | PhaseName::Staging
+        | PhaseName::Staged
+        | PhaseName::Activated
+        | PhaseName::Rebooting
+        | PhaseName::RollingBack
+        | PhaseName::Denying
+        | PhaseName::Repairing
+        | PhaseName::Blocked => true,
+    };
+    unblessed && judged && facts.fallback_entry().is_none()
+}
+
 /// Things to know that stop nothing.
 pub(super) fn warnings(agent: &Agent<'_>) -> Vec<String> {
     let mut warnings = Vec::new();
@@ -89,14 +136,7 @@ pub(super) fn warnings(agent: &Agent<'_>) -> Vec<String> {
              `twinroot repair` writes it again"
         ));
     }
-    // The initramfs counts each start of a committed system, and the agent ends the count at health.
-    if loader.starts_without_health > 0 && !agent.state().healthy {
-        warnings.push(format!(
-            "degraded: since {} starts of this committed system its health was not seen; `twinroot why` and \
-             the checks in health.d say what is missing",
-            loader.starts_without_health
-        ));
-    }
+    warnings.extend(degraded(agent));
     if loader.unclean {
         warnings.push(String::from(
             "the ESP was not unmounted in good order before this start, and nothing on this node repairs a FAT file \

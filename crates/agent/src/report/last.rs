@@ -4,7 +4,6 @@
 
 use serde::{Deserialize, Serialize};
 use twinroot_core::error::Failure;
-use twinroot_core::update::Phase;
 use twinroot_core::why::WaitReason;
 use twinroot_ports::{Code, Outcome, Store};
 use twinroot_trust::time::UnixTime;
@@ -40,14 +39,10 @@ pub fn remember(agent: &Agent<'_>, failure: Option<&Failure>) -> Outcome<()> {
         Some(_) => Some(at),
         None => before.and_then(|last| last.fresh),
     };
-    let reason = match &agent.state().phase {
-        Phase::Idle { reason } => Some(reason.clone()),
-        _ => None,
-    };
     let look = LastLook {
         at,
         fresh,
-        reason,
+        reason: agent.state().phase.reason().cloned(),
         failure: failure.cloned(),
     };
     let bytes =

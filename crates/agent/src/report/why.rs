@@ -1,6 +1,7 @@
 //! `twinroot why`: why nothing happens.
 
 use twinroot_core::clock::TrustedNow;
+use twinroot_core::update::state::Purpose;
 use twinroot_core::update::{Cause, Phase};
 use twinroot_core::why::WaitReason;
 use twinroot_core::wire::{Reason, Schema, Why};
@@ -51,10 +52,12 @@ pub(super) fn reasons(agent: &Agent<'_>) -> Outcome<Vec<WaitReason>> {
     Ok(reasons)
 }
 
-/// The daemon knows when it tries again; without one the next try is a person's.
+/// The daemon knows when it looks again; without one the next look is a person's.
 fn with_next_try(agent: &Agent<'_>, mut reason: WaitReason) -> WaitReason {
     if let (
-        WaitReason::Offline { next_try, .. } | WaitReason::BackingOff { next_try, .. },
+        WaitReason::Offline { next_try, .. }
+        | WaitReason::BackingOff { next_try, .. }
+        | WaitReason::NextCheckAt { at: next_try },
         Some(at),
     ) = (&mut reason, agent.next_check)
     {
@@ -90,6 +93,10 @@ fn under_way(agent: &Agent<'_>) -> Outcome<Option<WaitReason>> {
                     .unwrap_or_else(|| reason.clone()),
             )
         }
+        // Another process has left it so; this one has not verified it again.
+        Phase::Checking {
+            purpose: Purpose::Resume { .. },
+        } => last_look(agent.ports().store)?.and_then(|look| look.reason),
         Phase::Trial { trial, .. } => Some(on_probation(agent, trial.release.version.to_string())),
         Phase::Blocked { failure } => Some(WaitReason::OperatorNeeded {
             failure: failure.code.as_str().to_owned(),
@@ -112,6 +119,13 @@ fn is_overtaken(agent: &Agent<'_>, reason: &WaitReason) -> bool {
     match reason {
         WaitReason::NoNewerRelease { running } => {
             *running != agent.facts().system().version.to_string()
+        }
+        WaitReason::ManualStrategy { version }
+        | WaitReason::StagedOnly { version }
+        | WaitReason::RebootNeeded { version }
+        | WaitReason::StagesAt { version, .. }
+        | WaitReason::NoWindow { version } => {
+            *version == agent.facts().system().version.to_string()
         }
         WaitReason::PausedLocally { .. } => records.paused.is_none(),
         WaitReason::Pinned { .. } => records.pinned.is_none(),

@@ -366,3 +366,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_release_for_a_newer_updater_is_a_reason_to_wait_with_a_name() {
+    let stage = stage();
+    let facts = Facts::establish(stage.observed.clone()).unwrap();
+    let records = Records::default();
+    let on = |state: &State, event| step(state, &records, &facts, event, stage.now, &stage.policy);
+    let begun = recover(None, &records, &facts, stage.now, &stage.policy).next;
+    let looking = on(&begun, Event::CheckDue).next;
+    let too_new = Failure::new(Code::ClientTooOld, "2.0", "the key boot.magic is not known");
+    let found = Checked {
+        listed: Vec::new(),
+        unreadable: vec![("2.0".to_owned(), too_new)],
+        evidence: stage.now.wall,
+    };
+    let phase = on(&looking, Event::Checked(found)).next.phase;
+    let reason = phase.reason().expect("it waits");
+    assert_eq!(reason.code(), "client-too-old");
+    assert!(reason.sentence().contains("2.0"), "{}", reason.sentence());
+}

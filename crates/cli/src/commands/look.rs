@@ -1,13 +1,17 @@
-//! Commands that look on. They need no lock, so they answer while an update runs.
+//! Commands that look on. They need no lock, so they answer while an update runs; what stands and what it
+//! waits for is asked of the agent where one runs.
 
 use std::path::Path;
+use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use twinroot_agent::{Quiet, report};
 use twinroot_core::config::Origin;
 use twinroot_core::error::{Code, Failure};
-use twinroot_core::wire::{ConfigShow, DriftReport, History, Schema, Setting};
+use twinroot_core::wire::{ConfigShow, DriftReport, History, Schema, Setting, Status, Why};
 use twinroot_ports::Outcome;
 
+use crate::client::Client;
 use crate::machine::{Access, Node};
 use crate::print;
 use crate::screen::Screen;
@@ -21,8 +25,21 @@ pub(crate) struct Target<'a> {
     pub(crate) screen: &'a Screen,
 }
 
+/// How long the agent may take to say what it knows already; one that is just starting takes longer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What the running agent answers to a look, since it alone knows what it waits for; nothing where none
+/// answers: then the records say what they can.
+fn of_agent<T: DeserializeOwned>(target: &Target<'_>, path: &str) -> Option<T> {
+    let client = Client::to_look(target.machine).ok().flatten()?;
+    client.within(PATIENCE).ok()?.look(path).ok()
+}
+
 /// `twinroot status`.
 pub(super) fn status(target: &Target<'_>) -> Outcome<()> {
+    if let Some(status) = of_agent::<Status>(target, "/v1/status") {
+        return target.screen.answer(&status, print::status);
+    }
     let node = Node::open(target.machine, Access::Look)?;
     let agent = node.agent(Access::Look, &Quiet)?;
     let status = report::status(&agent, node.settings())?;
@@ -31,6 +48,9 @@ pub(super) fn status(target: &Target<'_>) -> Outcome<()> {
 
 /// `twinroot why`.
 pub(super) fn why(target: &Target<'_>) -> Outcome<()> {
+    if let Some(why) = of_agent::<Why>(target, "/v1/why") {
+        return target.screen.answer(&why, print::why);
+    }
     let node = Node::open(target.machine, Access::Look)?;
     let agent = node.agent(Access::Look, &Quiet)?;
     let why = report::why(&agent)?;

@@ -115,9 +115,14 @@ fn what_was_left(left: &twinroot_core::records::Left) -> String {
         text.push_str(&format!(": {}", left.failed));
     }
     text.push('\n');
-    for line in left.console.lines() {
-        let plain: String = line.chars().filter(|c| !c.is_control()).collect();
-        text.push_str(&format!("    | {plain}\n"));
+    for (log, name) in [(&left.console, "console"), (&left.journal, "journal")] {
+        if !log.is_empty() {
+            text.push_str(&format!("    the end of its {name}:\n"));
+        }
+        for line in log.lines() {
+            let plain: String = line.chars().filter(|c| !c.is_control()).collect();
+            text.push_str(&format!("    | {plain}\n"));
+        }
     }
     text
 }

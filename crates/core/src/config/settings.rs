@@ -16,7 +16,7 @@ use super::fragment::{
 use super::merge::{Origin, Origins};
 use super::reboot::{self, Fleetlock, Reboot};
 use crate::error::{Code, Failure};
-use crate::health::RemoteLoss;
+use crate::health::{RemoteLoss, Rules};
 
 /// Tries of a new boot entry: one may be lost to a power cut, one to a flickering supply.
 const TRIES: u32 = 3;
@@ -146,6 +146,30 @@ pub struct Health {
     pub remote_extension: Seconds,
     /// What follows where they are lost all the same.
     pub on_remote_loss: RemoteLoss,
+}
+
+/// Seconds that the last round before a verdict may take: the longest time of a check.
+const LAST_ROUND: u64 = 300;
+
+impl Health {
+    /// The rules by which a trial is judged.
+    #[must_use]
+    pub const fn rules(&self) -> Rules {
+        Rules {
+            probation: self.probation,
+            deadline: self.deadline,
+            remote_extension: self.remote_extension,
+            on_remote_loss: self.on_remote_loss,
+        }
+    }
+
+    /// Time since boot behind which nothing is waited for at all. The verdict itself knows when the
+    /// deadline moves for remote checks; this is the line behind its last round.
+    #[must_use]
+    pub const fn last(&self) -> Seconds {
+        let deadline = self.deadline.0.saturating_add(self.remote_extension.0);
+        Seconds(deadline.saturating_add(LAST_ROUND))
+    }
 }
 
 /// Who is told how updates end.

@@ -374,7 +374,7 @@ codes! {
     /// Something that cannot be.
     Internal = "internal", Internal, Operator, "report it with the output of `twinroot status --json`";
     /// The same step has failed too often.
-    TooManyAttempts = "too-many-attempts", Internal, Operator, "look at the failures before; then `twinroot resume`";
+    TooManyAttempts = "too-many-attempts", Internal, Operator, "look at the failures before; then `twinroot check`";
     /// A code of a newer version.
     Unrecognised = "unrecognised", Internal, Operator, "read the record with the version that wrote it";
 }

@@ -217,8 +217,10 @@ impl Judge {
     /// The extended deadline has passed, and nothing but these remote checks is missing. One that
     /// came back at last is none of them.
     fn without_remote(&self, missing: &[&Check], at: BootTime) -> Verdict {
+        // One that has passed again, though not yet often enough, is on its way back.
         let lost = |check: &Check| {
-            self.ill_before.contains(&check.name) || self.courses[&check.name].unreachable
+            let course = &self.courses[&check.name];
+            self.ill_before.contains(&check.name) || course.unreachable || course.in_a_row > 0
         };
         if let Some(blamed) = missing.iter().find(|check| !lost(check)) {
             return self.late(Some(blamed), at);

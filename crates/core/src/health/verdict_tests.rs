@@ -252,6 +252,18 @@ fn a_remote_endpoint_that_answers_wrongly_counts_unless_it_did_so_before() {
 }
 
 #[test]
+fn a_remote_endpoint_that_comes_back_in_the_last_round_is_not_held_against_the_release() {
+    let back = |name: &str, second| match name {
+        // Once: it would have to pass twice in a row.
+        "there" if second < 4500 => Outcome::Failed,
+        _ => Outcome::Passed,
+    };
+    let (second, verdict) = first_verdict(&here_and_there(), &[], RULES, back);
+    assert_eq!(second, 4500);
+    assert!(matches!(verdict, Verdict::Kept { lost } if lost == ["there"]));
+}
+
+#[test]
 fn a_remote_outage_of_an_hour_rolls_nobody_back_wherever_in_the_probation_it_begins() {
     for begin in [0, 20, 200, 310] {
         for outcome in [Outcome::Unreachable, Outcome::Failed] {

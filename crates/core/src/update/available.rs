@@ -19,11 +19,15 @@ pub(super) fn found(ctx: &Ctx<'_>, candidate: &Candidate) -> Transition {
             }),
         };
     }
+    let manual = WaitReason::ManualStrategy {
+        version: candidate.version().to_string(),
+    };
+    let reason = judge::by_itself(ctx, Goal::Stage, manual, |own| {
+        judge::may_stage(own, candidate)
+    });
     ctx.go(Phase::Available {
         candidate: candidate.clone(),
-        reason: WaitReason::ManualStrategy {
-            version: candidate.version().to_string(),
-        },
+        reason,
     })
 }
 

@@ -3,12 +3,14 @@
 
 use alloc::string::ToString;
 
+use twinroot_trust::time::Seconds;
+
 use super::candidate::{Candidate, Proven, SavedRelease};
 use super::effect::{Effect, EffectKind};
 use super::event::{Checked, Event};
 use super::state::{ActivateStep, Phase, Purpose, Resume, StageStep};
 use super::{Ctx, Transition, activated, available, judge, staging};
-use crate::error::{Category, Failure};
+use crate::error::{Category, Code, Failure};
 use crate::rollout::Offer;
 use crate::why::WaitReason;
 
@@ -129,16 +131,20 @@ fn could_not_look(ctx: &Ctx<'_>, proven: &Proven, failure: &Failure) -> Transiti
         .state
         .refreshed
         .map(|at| ctx.now.boot.0.saturating_sub(at.0));
-    match age {
-        Some(age) if age <= ctx.policy.metadata_max_age => ask_gates(ctx, proven),
-        Some(_) | None => {
-            let mut transition = back(ctx, proven);
-            if let Phase::Activated { reason, .. } = &mut transition.next.phase {
-                *reason = waits_for(ctx, failure);
-            }
-            transition.refuse(failure.clone())
-        }
+    let allowed = ctx.policy.metadata_max_age;
+    let why = match age {
+        Some(age) if age <= allowed => return ask_gates(ctx, proven),
+        Some(age) => WaitReason::MetadataTooOld {
+            age: Seconds(age / 1000),
+            allowed: Seconds(allowed / 1000),
+        },
+        None => waits_for(ctx, failure),
+    };
+    let mut transition = back(ctx, proven);
+    if let Phase::Activated { reason, .. } = &mut transition.next.phase {
+        *reason = why;
     }
+    transition.refuse(failure.clone())
 }
 
 fn back(ctx: &Ctx<'_>, proven: &Proven) -> Transition {
@@ -181,6 +187,10 @@ pub(super) fn waits_for(ctx: &Ctx<'_>, failure: &Failure) -> WaitReason {
         WaitReason::Offline {
             next_try: ctx.now.wall,
             cause: detail,
+        }
+    } else if failure.code == Code::MetadataExpired {
+        WaitReason::MetadataExpired {
+            cause: failure.cause.clone(),
         }
     } else {
         WaitReason::OperatorNeeded {

@@ -10,6 +10,7 @@ use twinroot_trust::version::Version;
 use super::candidate::Candidate;
 use super::effect::EffectKind;
 use crate::error::Failure;
+use crate::health::Verdict;
 use crate::rollout::Offer;
 
 /// How far a request goes by itself. Each includes the ones before.
@@ -121,6 +122,17 @@ pub enum HealthVerdict {
         /// Its evidence.
         detail: String,
     },
+}
+
+impl From<Verdict> for HealthVerdict {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Pending { .. } => Self::Pending,
+            Verdict::Good => Self::Good,
+            Verdict::Kept { lost } => Self::Kept { lost },
+            Verdict::Bad { check, detail } => Self::Bad { check, detail },
+        }
+    }
 }
 
 /// Why health was looked at.

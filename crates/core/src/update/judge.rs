@@ -7,7 +7,7 @@ use twinroot_trust::time::UnixTime;
 
 use super::Ctx;
 use super::candidate::Candidate;
-use super::event::{Checked, Listed};
+use super::event::{Checked, Goal, Listed};
 use crate::rollout::Offer;
 use crate::schedule::Opening;
 use crate::why::WaitReason;
@@ -82,6 +82,29 @@ pub(super) fn may_restart(ctx: &Ctx<'_>, candidate: &Candidate) -> Result<(), Wa
         schedule.opening(ctx.now.wall, severity(candidate)),
         |_, at| WaitReason::WindowOpensAt { at },
     )
+}
+
+/// A person's request has come as far as it went: what the step after it waits for. Where the strategy leaves
+/// it to a person that is `left`; else the node takes the step by itself, from its next look on.
+pub(super) fn by_itself(
+    ctx: &Ctx<'_>,
+    step: Goal,
+    left: WaitReason,
+    may: impl FnOnce(&Ctx<'_>) -> Result<(), WaitReason>,
+) -> WaitReason {
+    if ctx.policy.goal < step {
+        return left;
+    }
+    let mut state = ctx.state.clone();
+    state.wish = ctx.policy.standing_wish();
+    let own = Ctx {
+        state: &state,
+        ..*ctx
+    };
+    match may(&own) {
+        Ok(()) => WaitReason::NextCheckAt { at: ctx.now.wall },
+        Err(reason) => reason,
+    }
 }
 
 fn severity(candidate: &Candidate) -> twinroot_trust::manifest::Severity {

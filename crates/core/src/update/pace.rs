@@ -86,6 +86,7 @@ fn waiting(reason: &WaitReason) -> Tick {
             until: Some(at), ..
         } => Tick::At(*at),
         WaitReason::StagedOnly { .. }
+        | WaitReason::NextCheckAt { .. }
         | WaitReason::NoWindow { .. }
         | WaitReason::PausedLocally { .. }
         | WaitReason::Held { until: None, .. } => Tick::Never,

@@ -14,9 +14,7 @@ use crate::why::WaitReason;
 /// Enters the phase and remembers the release as one that lies in a slot.
 pub(super) fn enter(ctx: &Ctx<'_>, proven: &Proven) -> Transition {
     let release = proven.candidate().saved();
-    let reason = WaitReason::StagedOnly {
-        version: release.version.to_string(),
-    };
+    let reason = not_by_request(ctx, proven);
     let detail = alloc::format!("slot {} was read back and proven", proven.slot());
     ctx.go(Phase::Staged {
         proven: proven.clone(),
@@ -25,6 +23,17 @@ pub(super) fn enter(ctx: &Ctx<'_>, proven: &Proven) -> Transition {
     .persist(ctx)
     .note("staged", Some(release.clone()), detail)
     .then(Effect::SaveRecords(RecordChange::Know(release)))
+}
+
+/// What activation waits for where nobody has asked for it.
+fn not_by_request(ctx: &Ctx<'_>, proven: &Proven) -> WaitReason {
+    let candidate = proven.candidate();
+    let left = WaitReason::StagedOnly {
+        version: candidate.version().to_string(),
+    };
+    judge::by_itself(ctx, Goal::Activate, left, |own| {
+        judge::may_restart(own, candidate)
+    })
 }
 
 pub(super) fn on(ctx: &Ctx<'_>, proven: &Proven, event: Event) -> Transition {
@@ -95,7 +104,10 @@ fn go_on(ctx: &Ctx<'_>, proven: &Proven) -> Transition {
         return if activated::stands(ctx, proven) {
             activated::again(ctx, proven)
         } else {
-            ctx.stay()
+            ctx.go(Phase::Staged {
+                proven: proven.clone(),
+                reason: not_by_request(ctx, proven),
+            })
         };
     }
     match judge::may_restart(ctx, proven.candidate()) {

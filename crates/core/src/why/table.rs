@@ -98,8 +98,7 @@ fn things_in_the_way() -> Vec<WaitReason> {
             by: 1 << 20,
         },
         WaitReason::MetadataExpired {
-            role: "timestamp".into(),
-            since: THEN,
+            cause: "timestamp metadata expired at 2026-11-23T12:00:00Z".into(),
         },
         WaitReason::MetadataTooOld {
             age: Seconds(100_000),

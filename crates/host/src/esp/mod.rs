@@ -50,8 +50,8 @@ pub struct SdBoot {
     reader: Reader,
     /// Of the loader that started this system: it does not change while the system runs.
     identity: OnceLock<LoaderIdentity>,
-    /// Where kernel logs of starts that died may be.
-    logs: Vec<PathBuf>,
+    /// Where what starts that died have left may be.
+    remains: remains::Places,
     /// Where the firmware's keys are; nothing where no firmware checks images.
     firmware: Option<PathBuf>,
     /// The initramfs has found the ESP as a crash leaves it.
@@ -75,7 +75,7 @@ impl SdBoot {
             system,
             reader: Reader::default(),
             identity: OnceLock::new(),
-            logs: Vec::new(),
+            remains: remains::Places::default(),
             firmware: None,
             unclean: false,
         }
@@ -85,7 +85,7 @@ impl SdBoot {
     /// that died. `variables` is where efivarfs is.
     #[must_use]
     pub fn with_firmware(mut self, variables: &Path) -> Self {
-        self.logs = remains::LOGS.map(PathBuf::from).to_vec();
+        self.remains = remains::Places::of_host();
         self.firmware = Some(variables.to_owned());
         // Now it is mounted for writing, which looks the same as a crash.
         self.unclean = Path::new(ESP_UNCLEAN).exists();
@@ -262,7 +262,8 @@ fn one_a_stem(files: &[Entry]) -> Vec<EntryObserved> {
 impl Bootloader for SdBoot {
     fn observe(&self) -> Outcome<LoaderObserved> {
         let listing = self.list()?;
-        let running = self.system.observe()?.root_hash;
+        let system = self.system.observe()?;
+        let running = system.root_hash;
         let booted = self.stem_in(vars::SELECTED, &listing)?;
         let entries = one_a_stem(&listing.entries);
         let record = attempts::read(&self.volume)?;
@@ -280,7 +281,7 @@ impl Bootloader for SdBoot {
             starts_without_health: u32::from(record.starts_of(&running)),
             abandoned: record.abandoned(),
             identity: self.identity()?,
-            remains: remains::find(&self.volume, &running, &self.logs),
+            remains: self.remains.find(&self.volume, &system),
             unclean: self.unclean,
         })
     }

@@ -120,6 +120,30 @@ fn sockets_and_web_servers_are_reached_or_not() {
 }
 
 #[test]
+fn a_kubelet_is_good_when_it_says_so_and_not_by_being_there() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/healthz", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        for status in ["200 OK", "500 Internal Server Error"] {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut head = [0; 1024];
+            let read = std::io::Read::read(&mut stream, &mut head).unwrap();
+            assert!(head[..read].starts_with(b"GET /healthz "));
+            let answer =
+                format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    let text = format!("[[check]]\nname = \"kubelet\"\nkind = \"kubelet\"\nurl = \"{url}\"\n");
+    let check = &read_checks(Author::Owner, "x.toml", &text).unwrap()[0];
+    let ended = || run_one(check, &no_manager()).0;
+    assert_eq!(ended(), Ended::Passed);
+    assert_eq!(ended(), Ended::Failed);
+    server.join().unwrap();
+    assert_eq!(ended(), Ended::Unreachable);
+}
+
+#[test]
 fn units_pass_only_when_active() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("units.json");

@@ -112,24 +112,10 @@ pub fn extract(image: &Path, root: &Path) -> Outcome<()> {
         .map(drop)
 }
 
-/// The image's own loader of programs and libraries: its units are judged by its own systemd.
-const LD: &str = "usr/lib64/ld-linux-x86-64.so.2";
-const LIBRARIES: [&str; 2] = [
-    "usr/lib/x86_64-linux-gnu",
-    "usr/lib/x86_64-linux-gnu/systemd",
-];
-
 /// Units that start by themselves, and the project's own, must be valid, with all that they pull in.
 fn units(root: &Path, entries: &[Entry]) -> Outcome<(usize, Vec<Finding>)> {
     let names = rules::units_that_start(entries);
-    let libraries: Vec<String> = LIBRARIES
-        .iter()
-        .map(|folder| root.join(folder).display().to_string())
-        .collect();
-    let (fine, said) = Tool::new(root.join(LD))
-        .arg("--library-path")
-        .arg(libraries.join(":"))
-        .arg(root.join("usr/bin/systemd-analyze"))
+    let (fine, said) = Tool::of_image(root, "usr/bin/systemd-analyze")
         .args(["verify", "--man=no", "--generators=no"])
         .arg(format!("--root={}", root.display()))
         .args(&names)

@@ -1,6 +1,7 @@
 //! The root of the image as a folder: packages, minus what is pruned, plus programs and overlays, with
 //! nothing left that differs from one build to the next.
 
+mod catalog;
 mod ids;
 pub(crate) mod kernel;
 mod packages;
@@ -98,6 +99,7 @@ pub fn make(root: &Path, wanted: &Wanted<'_>) -> Outcome<Tree> {
     ids::make(root)?;
     ids::fix(root, &part.ids)?;
     units::settle(root, &part.units)?;
+    catalog::settle(root)?;
     var::settle(root)?;
     clean(root)?;
     let about = sbom::About {

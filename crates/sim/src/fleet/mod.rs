@@ -1,11 +1,12 @@
 //! A fleet as arithmetic: a million nodes that poll, take a release when their wave opens, meet a server
-//! that is away, or leave a release that is bad.
+//! that is away, leave a release that is bad, or are on trial while everything around them is lost.
 //!
-//! Each node is driven by the functions that decide on a real one (`update::pace`, `rollout`); only time is
-//! made here. Nodes do not meet, so each is walked from the first to the
+//! Each node is driven by the functions that decide on a real one (`update::pace`, `rollout`, `health`,
+//! `update::step`); only time is made here. Nodes do not meet, so each is walked from the first to the
 //! last day by itself, and a month of a million of them takes seconds and no memory.
 
 mod load;
+mod remote;
 
 use twinroot_core::config::Polling;
 use twinroot_core::rollout::{Position, Seed, wave_open_at};
@@ -14,6 +15,7 @@ use twinroot_trust::policy::{Schedule, Wave};
 use twinroot_trust::time::{Seconds, UnixTime};
 
 pub use load::{Outage, Polls, polls};
+pub use remote::{Loss, Trials, trials};
 
 /// Seconds of an hour.
 const HOUR: u64 = 3600;

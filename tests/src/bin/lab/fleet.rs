@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use twinroot_sim::fleet::{self, Watch};
+use twinroot_sim::fleet::{self, Loss, Watch};
 
 /// How large a fleet.
 #[derive(Debug, clap::Args)]
@@ -23,6 +23,9 @@ const ROUTINE: &[(u8, u64)] = &[(1, 24), (10, 72), (100, 0)];
 const CRITICAL: &[(u8, u64)] = &[(1, 1), (10, 3), (100, 0)];
 /// Hours for which the server is away.
 const OUTAGE: u64 = 6;
+/// Nodes on trial, at the most, whose remote checks are lost, and for how long: nothing may go back.
+const ON_TRIAL: u64 = 10_000;
+const LOSS: u64 = 3600;
 /// Largest difference between a wave's share and its plan, in percentage points.
 const SHARE_LIMIT: f64 = 0.2;
 /// Largest load after the outage, over the mean.
@@ -41,6 +44,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     rows.push(load(args));
     rows.extend(bad(args));
     rows.push(critical(args));
+    rows.push(remote(args));
     println!(
         "{:#}",
         json!({ "nodes": args.nodes, "seed": args.seed, "rows": rows })
@@ -139,5 +143,33 @@ fn critical(args: &Args) -> Value {
         hours(spread.until_99_percent),
         String::from("waves of 1 % for 1 h, 10 % for 3 h, then all"),
         None,
+    )
+}
+
+/// Healthy nodes on trial, from around which everything is taken away.
+fn remote(args: &Args) -> Value {
+    let nodes = args.nodes.min(ON_TRIAL);
+    let trials = |declared| {
+        let seconds = LOSS;
+        fleet::trials(args.seed, nodes, Loss { seconds, declared })
+    };
+    let (remote, local) = (trials(true), trials(false));
+    // Whoever has no verdict at the end has gone back as well; a bar of nothing has no ratio.
+    let back = remote.rolled_back + remote.undecided;
+    row(
+        &format!(
+            "{nodes} healthy nodes on trial whose remote checks all fail for an hour: rollbacks"
+        ),
+        format!(
+            "{back}; {} blessed, {} of them later than without the loss, the last {} after its start",
+            remote.blessed,
+            remote.delayed,
+            hours(remote.longest)
+        ),
+        format!(
+            "the bar, none; were the same checks declared local: {}",
+            local.rolled_back + local.undecided
+        ),
+        Some((float(back + 1), 1.0)),
     )
 }
