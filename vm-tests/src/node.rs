@@ -21,7 +21,7 @@ pub const BOOT: u64 = 600;
 /// A command of the guest that computes nothing.
 const COMMAND: u64 = 120;
 /// The same of a guest that may be gone or hang before it answers.
-const GLANCE: u64 = 20;
+const GLANCE: u64 = 60;
 /// From a guest that answers to a verdict on its health, and for fetching, writing and proving a slot:
 /// emulated hashing does 5 to 7 MB/s.
 pub const UPDATE: u64 = 900;
