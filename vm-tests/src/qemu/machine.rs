@@ -12,9 +12,9 @@ use twinroot_vm_guest::wire::PORT;
 /// Where Debian's `ovmf` puts firmware.
 const OVMF: &str = "/usr/share/OVMF";
 
-/// x86-64-v2. Wider vectors are emulated slowly and taken by whoever finds them: with `max` a start took 15 % more
-/// CPU-seconds (58.7 against 51.0 to the prompt), and reading through dm-verity twice as many (5.0 against 2.3 for
-/// 48 MB).
+/// x86-64-v2. Wider vectors are emulated slowly and taken by whoever finds them, the kernel's SHA-256 first of all:
+/// in one comparison by hand, on a loaded host, reading through dm-verity cost half the CPU time that it does
+/// with `max`, and a start somewhat less.
 const CPU: &str = "qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt,+rdrand";
 
 /// The disk that the machine is booted from.
