@@ -21,7 +21,7 @@ pub const BOOT: u64 = 600;
 /// A command of the guest that computes nothing.
 const COMMAND: u64 = 120;
 /// The same of a guest that may be gone or hang before it answers.
-const GLANCE: u64 = 20;
+const GLANCE: u64 = 60;
 /// From a guest that answers to a verdict on its health, and for fetching, writing and proving a slot:
 /// emulated hashing does 5 to 7 MB/s.
 pub const UPDATE: u64 = 900;
@@ -376,9 +376,7 @@ impl Node {
     /// As [`Node::wait_status`].
     pub fn wait_committed(&mut self, version: &str) -> Result<Value> {
         self.wait_status(&format!("commit of {version}"), |status| {
-            status["booted"]["release"]["version"] == version
-                && status["booted"]["tries"].is_null()
-                && status["phase"] == "idle"
+            status["booted"]["release"]["version"] == version && is_kept(status)
         })
     }
 
@@ -498,6 +496,16 @@ impl Drop for Node {
             eprintln!("vm: the journal is not kept: {error}");
         }
     }
+}
+
+/// Nothing is under way on a release that is blessed. One that is being left has no entry any more, and a
+/// look past its agent in the last moments before the restart calls it idle.
+pub(crate) fn is_kept(status: &Value) -> bool {
+    let booted = &status["booted"];
+    status["phase"] == "idle"
+        && booted["entry"].is_string()
+        && booted["tries"].is_null()
+        && booted["denied"] != true
 }
 
 /// `VmHWM` of `/proc/PID/status`, in KiB; nothing of a process that has ended.

@@ -15,7 +15,7 @@ use crate::host::{capture, say};
 use crate::image::{Built, Wanted};
 use crate::judge::Judge;
 use crate::lab::Lab;
-use crate::node::Node;
+use crate::node::{Node, is_kept};
 use crate::offline::RawDisk;
 use crate::publisher::Publisher;
 use crate::qemu::{Disk, Machine, Spec};
@@ -138,9 +138,7 @@ fn converge(
 /// With nobody to ask (the repository of its settings is gone), the node ends on one of the releases, committed;
 /// gives its version.
 fn comes_to_rest(node: &mut Node, releases: &[Built; 3]) -> Result<String> {
-    node.wait_status("a node at rest", |status| {
-        status["phase"] == "idle" && status["booted"]["tries"].is_null()
-    })?;
+    node.wait_status("a node at rest", is_kept)?;
     let runs = node.enforced()?;
     ensure!(
         releases
