@@ -354,6 +354,7 @@ fn on_trial() -> Facts {
             abandoned: None,
             identity: LoaderIdentity::default(),
             remains: Vec::new(),
+            unclean: false,
         },
     };
     Facts::establish(observed).expect("both slots claim what is said of them")
