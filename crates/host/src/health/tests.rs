@@ -298,7 +298,7 @@ fn checks_that_hang_do_not_hold_up_the_others() {
 fn a_check_that_hangs_alone_does_not_look_like_silence() {
     let home = tempfile::tempdir().unwrap();
     let mut checks = scripts(&["sleep 1000"]);
-    checks[0].timeout = twinroot_core::health::Seconds(4);
+    checks[0].timeout = twinroot_trust::time::Seconds(4);
     let beats = std::cell::Cell::new(0);
     runner(home.path())
         .run(&checks, &|| beats.set(beats.get() + 1))
