@@ -63,6 +63,12 @@ pub fn run(args: &Args) -> Result<()> {
     // The agent ends with the machine that it restarts; a gate keeps it from that, whatever is asked.
     std::fs::write(machine.join("hold-reboot"), "the API is being tested\n")
         .context("cannot hold the machine")?;
+    // The first look comes at any moment within the jitter, and nothing begins before it.
+    std::fs::write(
+        machine.join("config.d/50-api.toml"),
+        "[polling]\njitter = \"0s\"\n",
+    )
+    .context("cannot write the configuration")?;
     let agent = Agent::start(node.command(&["agent"]), &machine)?;
     agent.ready()?;
     let at = bridge(machine.join("run/control.sock"))?;

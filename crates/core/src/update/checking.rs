@@ -11,6 +11,7 @@ use super::event::{Checked, Event};
 use super::state::{ActivateStep, Phase, Purpose, Resume, StageStep};
 use super::{Ctx, Transition, activated, available, judge, staging};
 use crate::error::{Category, Code, Failure};
+use crate::facts::EntryObserved;
 use crate::rollout::Offer;
 use crate::why::WaitReason;
 
@@ -24,7 +25,7 @@ pub(super) fn on(ctx: &Ctx<'_>, purpose: &Purpose, event: Event) -> Transition {
                 effect: EffectKind::Refresh,
                 ..
             },
-        ) => ctx.idle(waits_for(ctx, &failure)).refuse(failure),
+        ) => nothing_to_take(ctx, waits_for(ctx, &failure)).refuse(failure),
         (Purpose::BeforeReboot(proven), Event::Checked(checked)) => {
             looked_again(ctx, proven, &checked)
         }
@@ -51,11 +52,28 @@ pub(super) fn on(ctx: &Ctx<'_>, purpose: &Purpose, event: Event) -> Transition {
     }
 }
 
+/// Back to rest. Where a failed trial runs because nothing else could, that is said before anything else, and
+/// no look at the repository lets it be forgotten.
+fn nothing_to_take(ctx: &Ctx<'_>, reason: WaitReason) -> Transition {
+    let unblessed = |entry: &&EntryObserved| !entry.is_blessed();
+    match ctx.facts.booted_entry().filter(unblessed) {
+        Some(entry) if ctx.facts.fallback_entry().is_none() => {
+            let subject = alloc::format!("trial of {}", entry.version);
+            let cause = "it failed; no other slot can run, so the node stays where it is";
+            let failure = Failure::new(Code::BothSlotsUnhealthy, subject, cause);
+            let mut transition = ctx.idle(reason);
+            transition.next.phase = Phase::Blocked { failure };
+            transition
+        }
+        Some(_) | None => ctx.idle(reason),
+    }
+}
+
 /// Takes the newest acceptable release, or says why there is none.
 fn found(ctx: &Ctx<'_>, checked: &Checked) -> Transition {
     let mut transition = match judge::select(ctx, checked) {
         Ok(candidate) => available::found(ctx, &candidate),
-        Err(reason) => ctx.idle(reason),
+        Err(reason) => nothing_to_take(ctx, reason),
     };
     transition.next.refreshed = Some(ctx.now.boot);
     transition.effects.insert(0, trusted_time(checked));
