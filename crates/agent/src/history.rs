@@ -51,8 +51,9 @@ pub(crate) fn append(agent: &Agent<'_>, note: &Note, facts: &Facts) -> Outcome<(
     let name = format!("{FOLDER}/{number:08}.json");
     let bytes = serde_json::to_vec(&line)
         .map_err(|e| Failure::new(Code::Internal, name.clone(), e.to_string()))?;
-    ports.store.write(&name, &bytes)?;
+    // The report first: a line that is there is one that the fleet will hear of, whatever is cut between the two.
     reports::keep(agent, &line)?;
+    ports.store.write(&name, &bytes)?;
     if names.len() >= KEPT
         && let Some(oldest) = names.first()
     {
