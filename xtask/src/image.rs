@@ -27,13 +27,7 @@ const INIT: &str = "twinroot-init";
 
 /// Carries it out.
 pub fn run(args: &Args) -> Result<()> {
-    run::quiet(&mut run::cargo([
-        "build",
-        "--quiet",
-        "-p",
-        "twinroot-image",
-    ]))?;
-    let mut image = std::process::Command::new(run::target_dir().join("debug/twinroot-image"));
+    let mut image = std::process::Command::new(builder()?);
     image.args(&args.rest);
     if args.rest.iter().any(|word| word == "build") {
         for (name, path) in programs()? {
@@ -50,6 +44,13 @@ pub fn run(args: &Args) -> Result<()> {
         }
     }
     run::quiet(&mut image)
+}
+
+/// Builds the image builder; gives its path.
+pub fn builder() -> Result<PathBuf> {
+    let build = ["build", "--quiet", "-p", "twinroot-image"];
+    run::quiet(&mut run::cargo(build))?;
+    Ok(run::target_dir().join("debug/twinroot-image"))
 }
 
 /// Builds the programs of an image; gives their names and paths.

@@ -37,12 +37,6 @@ pub fn rows(report: &mut Report, scratch: &Path) -> Result<()> {
         );
         return Ok(());
     }
-    run::quiet(&mut run::cargo([
-        "build",
-        "--quiet",
-        "-p",
-        "twinroot-image",
-    ]))?;
     let rootfs = scratch.join("rootfs");
     copy(&run::root().join("rootfs"), &rootfs)?;
     let builder = Builder::new(&rootfs)?;
@@ -74,6 +68,7 @@ pub fn rows(report: &mut Report, scratch: &Path) -> Result<()> {
 
 /// Builds the variant that ships, from a copy of the recipe.
 struct Builder {
+    image: PathBuf,
     recipe: PathBuf,
     programs: Vec<(&'static str, PathBuf)>,
     init: PathBuf,
@@ -88,13 +83,14 @@ impl Builder {
     fn new(rootfs: &Path) -> Result<Self> {
         Ok(Self {
             recipe: rootfs.join("container-host.toml"),
+            image: image::builder()?,
             programs: image::programs()?,
             init: image::init()?,
         })
     }
 
     fn build(&self, out: &Path, version: &str) -> Result<Built> {
-        let mut command = Command::new(run::target_dir().join("debug/twinroot-image"));
+        let mut command = Command::new(&self.image);
         command.current_dir(run::root()).args(["--quiet", "build"]);
         command.arg("--recipe").arg(&self.recipe);
         command.args(["--image-version", version]);
