@@ -61,7 +61,7 @@ fn all(steps: &mut Steps, args: &Args) -> Result<()> {
     if args.without.contains(&Step::Demo) {
         steps.skip("demo", "left out by --without demo");
     } else {
-        steps.step("demo", || demo::run(&demo::Args::with_programs_of_tests()?))?;
+        steps.step("demo", || demo::run(&demo::Args::default()))?;
     }
     Ok(())
 }

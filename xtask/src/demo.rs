@@ -21,17 +21,6 @@ pub struct Args {
     programs: Option<std::path::PathBuf>,
 }
 
-impl Args {
-    /// With the programs that the tests have built. A build of each by itself, as a newcomer's demo makes it,
-    /// takes minutes: Cargo compiles what they share once more where fewer features are on.
-    pub fn with_programs_of_tests() -> Result<Self> {
-        Ok(Self {
-            programs: Some(crate::tests::build_programs()?),
-            ..Self::default()
-        })
-    }
-}
-
 /// Runs the demonstration; fails where a machine does not end where it should.
 pub fn run(args: &Args) -> Result<()> {
     let programs = Programs::get(args.programs.as_deref(), Profile::Dev)?;

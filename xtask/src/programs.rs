@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::run;
 
@@ -30,23 +30,43 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Builds the node's binary, the publisher's and the lab's, each by itself so that the node's carries
-    /// no feature that only the publisher turns on.
+    /// Builds the node's binary, the publisher's and the lab's.
     pub fn build(profile: Profile) -> Result<Self> {
-        for (package, name) in PROGRAMS {
-            let mut command = run::cargo(["build", "--quiet", "-p", package, "--bin", name]);
-            if profile == Profile::Release {
-                command.arg("--release");
-            }
-            run::quiet(&mut command)?;
-        }
-        let folder = run::target_dir().join(match profile {
-            Profile::Dev => "debug",
-            Profile::Release => "release",
-        });
+        let folder = match profile {
+            Profile::Dev => Self::build_at_once()?,
+            Profile::Release => Self::build_each()?,
+        };
         let programs = Self { folder };
         programs.all_there()?;
         Ok(programs)
+    }
+
+    /// With the features of the whole workspace, as the tests are built: whoever runs both compiles what they
+    /// share once.
+    fn build_at_once() -> Result<PathBuf> {
+        let mut command = run::cargo(["build", "--quiet", "--workspace"]);
+        for (_, name) in PROGRAMS {
+            command.args(["--bin", name]);
+        }
+        run::quiet(&mut command)?;
+        Ok(run::target_dir().join("debug"))
+    }
+
+    /// Each by itself, so that the node's carries no feature that only the publisher turns on.
+    fn build_each() -> Result<PathBuf> {
+        for (package, name) in PROGRAMS {
+            let build = [
+                "build",
+                "--quiet",
+                "--release",
+                "-p",
+                package,
+                "--bin",
+                name,
+            ];
+            run::quiet(&mut run::cargo(build))?;
+        }
+        Ok(run::target_dir().join("release"))
     }
 
     /// Takes the programs that lie in `folder`, or builds them.
@@ -54,9 +74,14 @@ impl Programs {
         let Some(folder) = folder else {
             return Self::build(profile);
         };
-        let programs = Self {
-            folder: folder.to_owned(),
-        };
+        // They are started from other folders than the one it was named in.
+        let folder = folder.canonicalize().with_context(|| {
+            format!(
+                "there is no folder {} with programs in it",
+                folder.display()
+            )
+        })?;
+        let programs = Self { folder };
         programs.all_there()?;
         Ok(programs)
     }
@@ -64,7 +89,10 @@ impl Programs {
     fn all_there(&self) -> Result<()> {
         for (_, name) in PROGRAMS {
             if !self.path(name).is_file() {
-                bail!("there is no {}", self.path(name).display());
+                bail!(
+                    "there is no {}; build it with `cargo build --workspace --bins`",
+                    self.path(name).display()
+                );
             }
         }
         Ok(())
