@@ -2,6 +2,7 @@
 //! What it says and decides is its own (`vm-tests`), since `xtask` links no room.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -36,15 +37,25 @@ pub fn run(args: &Args) -> Result<()> {
     runner.args(&words);
     if WITH_PROGRAMS.iter().any(|command| words[0] == *command) {
         runner.arg("--tools").arg(&tools);
-        let programs = image::programs()?;
-        let (_, node) = programs
-            .first()
-            .context("no program of the node was built")?;
-        let folder = node
-            .parent()
-            .context("the node's program lies in a folder")?;
-        runner.arg("--node").arg(folder);
-        runner.arg("--init").arg(image::init()?);
+        // Minutes of building are saved where the runner could not boot what comes of it, and says so.
+        let lacking = run::capture(Command::new(tools.join("twinroot-vm")).arg("lacking"))?;
+        let (node, init) = match lacking.trim() {
+            "" => build_for_images()?,
+            _ => (PathBuf::new(), PathBuf::new()),
+        };
+        runner.arg("--node").arg(node).arg("--init").arg(init);
     }
     run::quiet(&mut runner)
+}
+
+/// The folder of the node's program, and the program of the initramfs, as they ship.
+fn build_for_images() -> Result<(PathBuf, PathBuf)> {
+    let programs = image::programs()?;
+    let (_, node) = programs
+        .first()
+        .context("no program of the node was built")?;
+    let folder = node
+        .parent()
+        .context("the node's program lies in a folder")?;
+    Ok((folder.to_owned(), image::init()?))
 }

@@ -5,7 +5,7 @@ mod play;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
 use vm_tests::host::{Deadline, target};
 use vm_tests::image::Programs;
@@ -27,6 +27,8 @@ struct Cli {
 enum Task {
     /// List the scenarios and their promises
     List,
+    /// Print the packages that scenarios need and that this machine lacks, one a line
+    Lacking,
     /// Play scenarios
     Run {
         /// Names or numbers [default: all]
@@ -49,6 +51,9 @@ enum Task {
     Boot {
         /// A raw disk image; it is not changed
         disk: PathBuf,
+        /// Then run this by the guest's shell and print what it says; may be given several times, in their order
+        #[arg(long, value_name = "COMMAND")]
+        run: Vec<String>,
     },
 }
 
@@ -84,6 +89,12 @@ fn main() -> ExitCode {
             list();
             Ok(())
         }
+        Task::Lacking => {
+            for package in play::missing() {
+                println!("{package}");
+            }
+            Ok(())
+        }
         Task::Run {
             names,
             smoke,
@@ -91,7 +102,7 @@ fn main() -> ExitCode {
             programs,
         } => play::run(&names, smoke, jobs, &programs.programs()),
         Task::Demo { programs } => play::demo(&programs.programs()),
-        Task::Boot { disk } => boot(&disk),
+        Task::Boot { disk, run } => boot(&disk, &run),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -110,7 +121,7 @@ fn list() {
     }
 }
 
-fn boot(disk: &Path) -> Result<()> {
+fn boot(disk: &Path, commands: &[String]) -> Result<()> {
     let mut machine = Machine::make(Spec::plain(&target().join("vm/boot"), disk))?;
     let mut running = machine.power_on()?;
     running.console.echo(true);
@@ -123,5 +134,14 @@ fn boot(disk: &Path) -> Result<()> {
         uname.stdout.trim(),
         running.cpu()?.as_secs_f64()
     );
+    for command in commands {
+        let said = running
+            .channel
+            .run(&["/bin/sh", "-c", command], Deadline::seconds(300))?;
+        print!("# {command}\n{}{}", said.stdout, said.stderr);
+        if said.code != 0 {
+            bail!("`{command}` ended with {} in the guest", said.code);
+        }
+    }
     Ok(())
 }

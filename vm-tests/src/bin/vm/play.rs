@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use vm_tests::host::{say, speak_as, target, tool};
 use vm_tests::image::Programs;
 use vm_tests::lab::Lab;
@@ -30,6 +30,9 @@ const NEEDS: [(&str, &str); 13] = [
 /// Firmware, from the package `ovmf`.
 const FIRMWARE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
 
+/// Where the counts of the last run are kept.
+const COUNTS_FILE: &str = "vm-counts.txt";
+
 /// How a scenario ended.
 enum End {
     Passed,
@@ -47,11 +50,11 @@ pub(crate) fn run(names: &[String], smoke: bool, jobs: usize, programs: &Program
             chosen.len(),
             missing.join(", ")
         );
-        println!(
-            "vm: 0 passed, 0 failed, 0 stalled, {} skipped",
-            chosen.len()
-        );
-        return Ok(());
+        let counts = Counts {
+            skipped: chosen.len(),
+            ..Counts::default()
+        };
+        return counts.tell();
     }
     let begin = Instant::now();
     let ends = match jobs {
@@ -139,7 +142,8 @@ fn fits(scenario: &Scenario, name: &str) -> bool {
     scenario.name == name || scenario.number.to_string() == name
 }
 
-fn missing() -> Vec<&'static str> {
+/// Packages that scenarios need and that this machine lacks.
+pub(crate) fn missing() -> Vec<&'static str> {
     let lacking = NEEDS.iter().filter(|(name, _)| tool(name).is_none());
     let mut missing: Vec<&str> = lacking.map(|(_, package)| *package).collect();
     if !Path::new(FIRMWARE).is_file() {
@@ -172,29 +176,55 @@ fn play(scenario: &Scenario, programs: &Programs) -> End {
 
 fn summary(ends: &[Told]) -> Result<()> {
     println!();
-    let (mut passed, mut failed, mut stalled) = (0, 0, 0);
+    let mut counts = Counts::default();
     for (scenario, end, took) in ends {
-        let word = match end {
-            End::Passed => {
-                passed += 1;
-                "passed"
-            }
-            End::Failed(_) => {
-                failed += 1;
-                "FAILED"
-            }
-            End::Stalled(_) => {
-                stalled += 1;
-                "INFRA-STALL"
-            }
-        };
+        let word = counts.count(end);
         println!("  {word:<12} {:>8}  {}", seconds(*took), scenario.name);
     }
-    println!("vm: {passed} passed, {failed} failed, {stalled} stalled, 0 skipped");
-    if failed + stalled > 0 {
+    counts.tell()?;
+    if counts.failed + counts.stalled > 0 {
         bail!("not every promise was kept");
     }
     Ok(())
+}
+
+/// How many scenarios ended how.
+#[derive(Debug, Default)]
+struct Counts {
+    passed: usize,
+    failed: usize,
+    stalled: usize,
+    skipped: usize,
+}
+
+impl Counts {
+    /// Counts one more; gives the word for its end.
+    fn count(&mut self, end: &End) -> &'static str {
+        let (count, word) = match end {
+            End::Passed => (&mut self.passed, "passed"),
+            End::Failed(_) => (&mut self.failed, "FAILED"),
+            End::Stalled(_) => (&mut self.stalled, "INFRA-STALL"),
+        };
+        *count += 1;
+        word
+    }
+
+    /// Prints them, and keeps them for the closing line of CI, where a stalled one has failed.
+    fn tell(&self) -> Result<()> {
+        let Self {
+            passed,
+            failed,
+            stalled,
+            skipped,
+        } = self;
+        println!("vm: {passed} passed, {failed} failed, {stalled} stalled, {skipped} skipped");
+        let line = format!(
+            "{passed} passed, {} failed, {skipped} skipped\n",
+            failed + stalled
+        );
+        let file = target().join(COUNTS_FILE);
+        std::fs::write(&file, line).with_context(|| format!("cannot write {}", file.display()))
+    }
 }
 
 fn seconds(took: Duration) -> String {
