@@ -2,6 +2,7 @@
 
 mod bad_block;
 mod containers;
+mod day_two;
 mod degraded;
 mod disks;
 mod early_panic;
@@ -179,5 +180,15 @@ pub const ALL: &[Scenario] = &[
         smoke: false,
         minutes: 8,
         play: containers::play,
+    },
+    Scenario {
+        number: 14,
+        name: "day-two-is-as-described",
+        promise: "what the operations page says of a running host holds: an inhibitor and the lock server hold the \
+                  restart and are named, nonsense is refused at a reload, service and sockets can be stopped, and \
+                  the journal explains its messages",
+        smoke: false,
+        minutes: 4,
+        play: day_two::play,
     },
 ];
