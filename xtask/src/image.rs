@@ -48,7 +48,8 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// Builds the image builder; gives its path.
 pub fn builder() -> Result<PathBuf> {
-    let build = ["build", "--quiet", "-p", "twinroot-image"];
+    // With the features of the whole workspace, as the tests have it built.
+    let build = ["build", "--quiet", "--workspace", "--bin", "twinroot-image"];
     run::quiet(&mut run::cargo(build))?;
     Ok(run::target_dir().join("debug/twinroot-image"))
 }
