@@ -170,3 +170,32 @@ fn metadata_that_has_grown_old_while_the_restart_was_held_is_looked_at_again_fir
     daemon.until_it_restarts();
     assert_eq!(daemon.boot(BootFault::None), "1.1");
 }
+
+#[test]
+fn a_staged_release_that_cannot_be_armed_says_what_failed() {
+    let mut daemon = Daemon::with(WINDOWED);
+    daemon.node.publish("1.1", 3);
+    daemon.start();
+    daemon.pass(8 * HOUR);
+    daemon.until_it_waits_for("window-opens-at");
+    assert_eq!(daemon.status()["last-failure"], serde_json::Value::Null);
+
+    // A folder has the name that its boot entry is to get.
+    let esp = daemon.node.machine().join("esp/EFI/Linux");
+    let names = std::fs::read_dir(&esp).unwrap();
+    let mut names = names.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let staged = names.find(|name| name.ends_with(".staged"));
+    let staged = staged.expect("a staged boot image lies on the ESP");
+    let digest = staged.trim_start_matches("twinroot_");
+    let entry = format!("twinroot_1.1_{}+3.efi", &digest[..16]);
+    std::fs::create_dir_all(esp.join(entry).join("of-somebody-else")).unwrap();
+
+    daemon.pass(4 * HOUR);
+    daemon.until_it_waits_for("operator-needed");
+    let status = daemon.status();
+    assert_eq!(status["phase"], "staged", "{status}");
+    let waits = status["waits-for"].to_string();
+    let code = status["last-failure"]["code"].as_str();
+    let code = code.unwrap_or_else(|| panic!("the failure is hidden: {status}"));
+    assert!(waits.contains(code), "{status}");
+}

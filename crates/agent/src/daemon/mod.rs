@@ -155,7 +155,9 @@ impl<'a> Daemon<'a> {
         if self.until_tick(now) == Some(0) {
             self.desk.begin();
             self.ticked = now.boot;
-            self.agent.handle(Event::Tick)?;
+            if let Some(failure) = self.agent.handle(Event::Tick)? {
+                report::remember_failure(&self.agent, &failure)?;
+            }
         } else if self.check_at <= now.boot && !self.agent.on_trial() {
             self.desk.begin();
             self.check()?;

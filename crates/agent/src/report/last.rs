@@ -39,8 +39,22 @@ pub fn remember(agent: &Agent<'_>, failure: Option<&Failure>) -> Outcome<()> {
         Some(_) => Some(at),
         None => before.and_then(|last| last.fresh),
     };
+    write(agent, fresh, failure)
+}
+
+/// Writes down what failed between two looks: arming or restarting, when their time had come.
+///
+/// # Errors
+/// What the store says.
+pub fn remember_failure(agent: &Agent<'_>, failure: &Failure) -> Outcome<()> {
+    let fresh = last_look(agent.ports().store)?.and_then(|last| last.fresh);
+    write(agent, fresh, Some(failure))
+}
+
+fn write(agent: &Agent<'_>, fresh: Option<UnixTime>, failure: Option<&Failure>) -> Outcome<()> {
+    let ports = agent.ports();
     let look = LastLook {
-        at,
+        at: ports.clock.now().wall,
         fresh,
         reason: agent.state().phase.reason().cloned(),
         failure: failure.cloned(),

@@ -11,7 +11,7 @@ mod verify;
 mod why;
 
 pub use check::check;
-pub use last::{LastLook, last_look, remember};
+pub use last::{LastLook, last_look, remember, remember_failure};
 pub use plan::plan;
 pub use status::status;
 pub use verify::verify;

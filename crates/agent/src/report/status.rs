@@ -1,12 +1,14 @@
 //! `twinroot status`: what is, in one look.
 
 use twinroot_core::config::Settings;
+use twinroot_core::error::Failure;
 use twinroot_core::facts::{Facts, Fallback};
 use twinroot_core::records::{DeniedBy, Records};
 use twinroot_core::slot::SlotName;
 use twinroot_core::update::recover::under_way;
 use twinroot_core::update::state::{Purpose, Resume};
 use twinroot_core::update::{Phase, PhaseName, SavedRelease};
+use twinroot_core::why::WaitReason;
 use twinroot_core::wire::{
     Denied, FallbackStatus, LoaderStatus, Node, Reason, ReleaseRef, Schema, SlotStatus, Status,
 };
@@ -30,6 +32,7 @@ pub fn status(agent: &Agent<'_>, settings: &Settings) -> Outcome<Status> {
         Phase::Blocked { failure } => Some(failure.clone()),
         _ => look.as_ref().and_then(|look| look.failure.clone()),
     };
+    let waits = why::reasons(agent)?;
     Ok(Status {
         schema: Schema,
         phase: phase_name(&state.phase).as_str().to_owned(),
@@ -48,8 +51,9 @@ pub fn status(agent: &Agent<'_>, settings: &Settings) -> Outcome<Status> {
         pinned: records.pinned.as_ref().map(ToString::to_string),
         paused: records.paused.is_some(),
         denied: denied(records, agent.ports().clock.now().wall),
-        waits_for: why::reasons(agent)?.into_iter().map(Reason::from).collect(),
-        last_failure: last_failure.filter(|_| !under_way_since(&state.phase)),
+        last_failure: last_failure
+            .filter(|failure| !under_way_since(&state.phase) || stops(failure, &waits)),
+        waits_for: waits.into_iter().map(Reason::from).collect(),
         verified_fresh: look.and_then(|look| look.fresh),
         warnings: check::warnings(agent),
         loader: loader(facts),
@@ -62,6 +66,13 @@ fn under_way_since(phase: &Phase) -> bool {
         phase,
         Phase::Staged { .. } | Phase::Activated { .. } | Phase::Rebooting { .. }
     )
+}
+
+/// What is under way waits for nothing but this failure: a release that was staged, and that cannot be armed.
+fn stops(failure: &Failure, waits: &[WaitReason]) -> bool {
+    waits.iter().any(|wait| {
+        matches!(wait, WaitReason::OperatorNeeded { failure: code, .. } if code == failure.code.as_str())
+    })
 }
 
 fn node(agent: &Agent<'_>, settings: &Settings) -> Node {
