@@ -22,6 +22,8 @@ pub struct Programs {
     pub init: PathBuf,
     /// The command server of the guest.
     pub guest: PathBuf,
+    /// Budget of root images in place of the recipe's: development builds of these programs are larger.
+    pub root_budget: Option<String>,
 }
 
 /// Which image is wanted.
@@ -171,6 +173,9 @@ impl Builder {
         }
         for word in &wanted.words {
             build.args(["--cmdline", word]);
+        }
+        if let Some(size) = &self.programs.root_budget {
+            build.args(["--root-budget", size]);
         }
         Ok(build)
     }

@@ -49,6 +49,8 @@ pub struct Order {
     pub init: PathBuf,
     /// More words of the command line, for variants that are not for release.
     pub cmdline: Vec<String>,
+    /// Budget of the root image in place of the recipe's, for variants that are not for release.
+    pub root_budget: Option<Size>,
     /// Where packages are kept.
     pub cache: PathBuf,
     /// Get packages anew.
@@ -184,7 +186,11 @@ pub fn run(order: &Order, progress: &Progress) -> Outcome<Description> {
         stamp: &stamp,
     };
     let description = made.artefacts(&tree, progress)?;
-    check_budget(&description.bytes, &variant.part.budget)?;
+    let budget = Budget {
+        root: order.root_budget.or(variant.part.budget.root),
+        ..variant.part.budget
+    };
+    check_budget(&description.bytes, &budget)?;
     write_description(&order.out, &description)?;
     progress.end();
     Ok(description)
@@ -205,6 +211,7 @@ fn check_order(order: &Order, variant: &Variant) -> Outcome<()> {
     let only_tests = [
         (!order.cmdline.is_empty(), "--cmdline"),
         (!order.sources.overlays.is_empty(), "--overlay"),
+        (order.root_budget.is_some(), "--root-budget"),
     ];
     for (given, option) in only_tests {
         if given && !variant.part.not_for_release {

@@ -178,6 +178,10 @@ struct BuildArgs {
     /// One more word of the command line; only for variants that are not for release
     #[arg(long)]
     cmdline: Vec<String>,
+    /// Budget of the root image in place of the recipe's, as in 90MB: for programs that are not release builds;
+    /// only for variants that are not for release
+    #[arg(long, value_name = "SIZE")]
+    root_budget: Option<Size>,
     /// Folder of the project, for what the recipe copies
     #[arg(long, default_value = ".")]
     project: PathBuf,
@@ -289,6 +293,7 @@ fn order(args: &BuildArgs) -> Outcome<build::Order> {
         },
         init: args.init.clone(),
         cmdline: args.cmdline.clone(),
+        root_budget: args.root_budget,
         cache: absolute(&args.cache)?,
         refresh: args.refresh,
         out: absolute(&args.out)?,

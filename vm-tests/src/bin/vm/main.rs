@@ -69,6 +69,9 @@ struct ProgramArgs {
     /// The static program of the initramfs
     #[arg(long, value_name = "FILE")]
     init: PathBuf,
+    /// Budget of root images in place of the recipe's, for programs that are not release builds
+    #[arg(long, value_name = "SIZE")]
+    root_budget: Option<String>,
 }
 
 impl ProgramArgs {
@@ -79,6 +82,7 @@ impl ProgramArgs {
             node: self.node.join("twinroot"),
             guest: self.node.join("twinroot-vm-guest"),
             init: self.init.clone(),
+            root_budget: self.root_budget.clone(),
         }
     }
 }
