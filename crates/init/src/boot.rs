@@ -88,8 +88,12 @@ pub(crate) fn run() -> Outcome<Infallible> {
     };
     log::info(&format!("looking for the root {}", progress.root));
     let ended = steps(&mut progress);
-    if let Err(trouble) = &ended {
-        progress.failed(&trouble.to_string());
+    match &ended {
+        // The other slot is started instead: this says nothing about the root, and its mark stays what its last
+        // real start has left. Overwritten, a host with two ill slots would take both for roots that never come up,
+        // and halt (docs/decisions.md 55: what came as far as its agent stays up).
+        Err(Trouble::OtherSlot(_)) | Ok(_) => {}
+        Err(trouble) => progress.failed(&trouble.to_string()),
     }
     ended
 }
@@ -102,9 +106,9 @@ fn steps(progress: &mut Progress) -> Outcome<Infallible> {
     let disk = boot_disk()?;
     let found = locate(&disk.table, &layout())?;
     progress.esp = Esp::open(&disk::device(&disk, &found.esp)?);
-    // Read before this start is marked in its place.
+    // Read before this start is marked in its place, which it is only once it is known to be one of this root.
     let came_up = progress.came_up_before();
-    progress.reached(Stage::Disk);
+    progress.stage = Stage::Disk;
     if progress.esp.as_ref().is_some_and(Esp::is_unclean) {
         leave(ESP_UNCLEAN, "");
     }
@@ -112,6 +116,7 @@ fn steps(progress: &mut Progress) -> Outcome<Infallible> {
 
     let slots = slots(&disk, &found)?;
     let slot = choose(&slots, progress, came_up)?;
+    progress.reached(Stage::Disk);
     let claim = slot.claim.as_ref().ok_or_else(|| {
         Trouble::failed("start", format!("slot {}", slot.name), "it claims no root")
     })?;
