@@ -202,7 +202,8 @@ impl DeltaIndex {
             for _ in 0..count {
                 let (start, count) = range(&mut numbers, after)?;
                 after = start + count;
-                let blocks = u64::from(segment.base_blocks) + count;
+                // A count of nearly 2^64 passes the check of its own range.
+                let blocks = u64::from(segment.base_blocks).saturating_add(count);
                 if after > self.header.base_blocks() || blocks > u64::from(BASE_BLOCKS_MAX) {
                     let number = segment.number;
                     return Err(invalid(format!(
