@@ -171,6 +171,12 @@ impl Desk {
         self.wake.notify_all();
     }
 
+    /// Whether a new configuration waits to be read.
+    #[must_use]
+    pub fn reload_waits(&self) -> bool {
+        lock(&self.tray).reload
+    }
+
     /// Whether the program is to end.
     #[must_use]
     pub fn stopping(&self) -> bool {

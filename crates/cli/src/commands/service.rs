@@ -12,7 +12,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 use twinroot_agent::api::{self, Archive, Figures, Gatekeeper, Office, Peer, Sockets};
-use twinroot_agent::daemon::{Daemon, Desk, End, Service};
+use twinroot_agent::daemon::{Daemon, Desk, End, Service, Unread};
 use twinroot_agent::{Observer, Progress, Quiet};
 use twinroot_core::error::{Code, Failure};
 use twinroot_core::update::{HealthPurpose, HealthVerdict, Note, Phase};
@@ -47,6 +47,8 @@ pub(super) fn run(target: &Target<'_>) -> Outcome<()> {
     loop {
         port.follow(node.settings().metrics.listen, &office);
         let agent = node.agent(Access::Act, &beating)?;
+        let gate_of_ours = Unread::before(agent.ports().gate, &desk);
+        let agent = agent.behind(&gate_of_ours);
         let daemon = Daemon::new(agent, node.settings(), &desk, &systemd, &random)?;
         match daemon.run()? {
             End::Stopped | End::Rebooting => break,

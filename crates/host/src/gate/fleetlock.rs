@@ -28,7 +28,8 @@ const PURPOSE: &str = "twinroot fleetlock ";
 /// The lock server, as one node sees it.
 #[derive(Debug)]
 pub struct FleetLock {
-    client: Client,
+    /// Or why there is none: a machine without certificates delays its restarts, it does not end its agent.
+    client: Result<Client, String>,
     base: String,
     group: String,
     id: String,
@@ -57,17 +58,24 @@ impl FleetLock {
     /// The server that the settings name, for the machine with this id file.
     ///
     /// # Errors
-    /// `file-io` without a machine id, `url-invalid` for an address that cannot be spoken to.
+    /// `file-io` without a machine id.
     pub fn open(settings: &Settings, machine_id: &Path) -> Outcome<Self> {
         let id = std::fs::read_to_string(machine_id)
             .map_err(|error| io_failure(Code::FileIo, machine_id, "read", &error))?;
         crate::fetch::install_tls_provider();
-        let client = Client::builder()
+        let mut builder = Client::builder()
             .timeout(TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .build()
-            .map_err(|e| Failure::new(Code::UrlInvalid, &settings.url, e.to_string()))?;
+            .no_proxy();
+        if settings.url.starts_with("http://") {
+            // No authorities for plain http, as in `fetch`.
+            builder = builder.tls_certs_only([]);
+        }
+        let client = builder.build();
+        let client = client.map_err(|error| {
+            let cause = crate::fetch::error_chain(&error);
+            format!("cannot be spoken to: {cause}")
+        });
         let digest = Digest::of(format!("{PURPOSE}{}", id.trim()).as_bytes()).to_string();
         Ok(Self {
             client,
@@ -86,8 +94,8 @@ impl FleetLock {
             },
         };
         let body = serde_json::to_vec(&body).map_err(|error| error.to_string())?;
-        let response = self
-            .client
+        let client = self.client.as_ref().map_err(Clone::clone)?;
+        let response = client
             .post(format!("{}/v1/{verb}", self.base))
             .header("fleet-lock-protocol", "true")
             .header("content-type", "application/json")
@@ -281,5 +289,19 @@ mod tests {
         }
         let nobody = node("http://127.0.0.1:1/", "a");
         assert!(matches!(nobody.ask().unwrap(), GateAnswer::Held { .. }));
+    }
+
+    #[test]
+    fn a_machine_that_cannot_speak_to_the_server_waits_and_says_why() {
+        let mut node = node("https://locks.example", "aaaa");
+        node.client = Err(String::from("cannot be spoken to: no certificates"));
+        let GateAnswer::Held { by } = node.ask().unwrap() else {
+            panic!("a server that was never asked has given a place");
+        };
+        assert!(
+            by.contains("locks.example") && by.contains("no certificates"),
+            "{by}"
+        );
+        assert!(node.steady().is_err());
     }
 }

@@ -35,7 +35,7 @@ impl Gates {
     /// The gates that the settings ask for.
     ///
     /// # Errors
-    /// Where a lock server is asked for and cannot be spoken to at all: a wrong URL, no machine id.
+    /// Where a lock server is asked for and this machine has no id to give it.
     pub fn open(settings: &Settings, places: Places<'_>) -> Outcome<Self> {
         let mut gates: Vec<Box<dyn RebootGate>> =
             vec![Box::new(FileGate::new(places.folder, Some(places.file)))];
