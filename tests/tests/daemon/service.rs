@@ -1,10 +1,13 @@
 //! The daemon as a service: signals, kills, configuration.
 
 use nix::sys::signal::Signal;
-use twinroot_host::machine::BootFault;
+use twinroot_host::machine::{BootFault, Machine};
+use twinroot_publish::serve::faults::Kind;
 
 use crate::support::Daemon;
 
+const AUTOMATIC: &str = "[update]\nstrategy = \"automatic\"\n\
+    [polling]\ninterval = \"10m\"\njitter = \"0s\"\n";
 const MANUAL: &str = "[polling]\ninterval = \"10m\"\njitter = \"0s\"\n";
 
 #[test]
@@ -51,6 +54,26 @@ fn sighup_takes_a_good_configuration_and_refuses_a_bad_one() {
     );
     daemon.signal(Signal::SIGHUP);
     daemon.until("it follows", |d| strategy(d) == "staged-only");
+}
+
+#[test]
+fn a_new_configuration_counts_before_the_restart_of_an_update_that_is_under_way() {
+    let mut daemon = Daemon::with(AUTOMATIC);
+    daemon.node.publish("1.1", 3);
+    // Slow enough that the update is still being written when the person has saved the file.
+    daemon.node.plant("payload", Kind::Slow(40_000));
+    daemon.start();
+    daemon.until("it writes", |d| d.phase() == "staging");
+    daemon.write(
+        "config.d/60-more.toml",
+        "[update]\nstrategy = \"staged-only\"\n",
+    );
+    daemon.signal(Signal::SIGHUP);
+    daemon.until("it follows", |d| {
+        d.status()["node"]["strategy"] == "staged-only"
+    });
+    assert!(!Machine::wants_reboot(&daemon.node.machine()));
+    assert_ne!(daemon.phase(), "rebooting");
 }
 
 #[test]
