@@ -10,7 +10,7 @@ use twinroot_core::facts::Facts;
 use twinroot_core::health::{Check, CheckState, Journal, Judge};
 use twinroot_core::records::{RecordChange, Records};
 use twinroot_core::update::{self, Event, Note, Phase, Saved, SavedRelease, State, Transition};
-use twinroot_ports::{Code, Failure, Outcome, Ports, RebootGate};
+use twinroot_ports::{Code, Failure, Outcome, Ports};
 use twinroot_trust::digest::Digest;
 use twinroot_trust::time::UnixTime;
 use twinroot_trust::tuf::Trusted;
@@ -219,17 +219,6 @@ impl<'a> Agent<'a> {
     #[must_use]
     pub const fn facts(&self) -> &Facts {
         &self.facts
-    }
-
-    /// The same loop with this gate in place of the machine's.
-    #[must_use]
-    pub fn behind<'b>(self, gate: &'b dyn RebootGate) -> Agent<'b>
-    where
-        'a: 'b,
-    {
-        let mut agent: Agent<'b> = self;
-        agent.ports.gate = gate;
-        agent
     }
 
     /// The machine.

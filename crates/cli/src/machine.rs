@@ -9,7 +9,7 @@ use twinroot_core::error::{Code, Failure};
 use twinroot_core::rollout::Seed;
 use twinroot_core::update::Goal;
 use twinroot_host::machine::{LinuxMachine, Machine};
-use twinroot_ports::{Outcome, Ports, Store};
+use twinroot_ports::{Outcome, Ports, RebootGate, Store};
 
 use crate::observe::Watcher;
 
@@ -95,6 +95,20 @@ impl Node {
         let mut options = self.options(Access::Act)?;
         options.policy.goal = Goal::Check;
         self.open_agent(Access::Act, options, observer)
+    }
+
+    /// The same, with this gate in place of the machine's: before the first step, since what was under way is taken up
+    /// when the loop is opened.
+    pub(crate) fn agent_behind<'a>(
+        &'a self,
+        gate: &'a dyn RebootGate,
+        observer: &'a dyn Observer,
+    ) -> Outcome<Agent<'a>> {
+        let ports = Ports {
+            gate,
+            ..self.ports()
+        };
+        Agent::open(ports, self.options(Access::Act)?, observer)
     }
 
     fn options(&self, access: Access) -> Outcome<Options> {

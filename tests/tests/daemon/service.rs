@@ -77,6 +77,35 @@ fn a_new_configuration_counts_before_the_restart_of_an_update_that_is_under_way(
 }
 
 #[test]
+fn a_refused_configuration_lets_no_later_one_be_missed() {
+    let mut daemon = Daemon::with(AUTOMATIC);
+    daemon.node.publish("1.1", 3);
+    let hold = daemon.node.machine().join("gate.d/backup");
+    std::fs::create_dir_all(hold.parent().unwrap()).unwrap();
+    std::fs::write(&hold, "nightly run\n").unwrap();
+    daemon.start();
+    daemon.until_it_waits_for("gate-held");
+
+    // Taken up again after the refusal, the update looks at the repository, which takes some seconds.
+    daemon.node.plant("timestamp.json", Kind::Slow(200));
+    daemon.write("config.d/60-more.toml", "[update]\nstrategy = \"yolo\"\n");
+    daemon.signal(Signal::SIGHUP);
+    daemon.until("it says what is wrong", |d| {
+        d.log().contains("60-more.toml:2")
+    });
+    daemon.write(
+        "config.d/60-more.toml",
+        "[update]\nstrategy = \"staged-only\"\n",
+    );
+    daemon.signal(Signal::SIGHUP);
+    std::fs::remove_file(&hold).unwrap();
+    daemon.until("it follows", |d| {
+        d.status()["node"]["strategy"] == "staged-only"
+    });
+    assert!(!Machine::wants_reboot(&daemon.node.machine()));
+}
+
+#[test]
 fn a_rollback_without_a_restart_restarts_only_when_asked() {
     let mut daemon = Daemon::with(MANUAL);
     daemon.node.publish("1.1", 3);

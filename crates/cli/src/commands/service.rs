@@ -46,9 +46,8 @@ pub(super) fn run(target: &Target<'_>) -> Outcome<()> {
     systemd.tell(&[NotifyState::Ready, NotifyState::Status("starting")]);
     loop {
         port.follow(node.settings().metrics.listen, &office);
-        let agent = node.agent(Access::Act, &beating)?;
-        let gate_of_ours = Unread::before(agent.ports().gate, &desk);
-        let agent = agent.behind(&gate_of_ours);
+        let gates = Unread::before(node.ports().gate, &desk);
+        let agent = node.agent_behind(&gates, &beating)?;
         let daemon = Daemon::new(agent, node.settings(), &desk, &systemd, &random)?;
         match daemon.run()? {
             End::Stopped | End::Rebooting => break,
