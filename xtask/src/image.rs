@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
-use crate::run;
+use crate::{programs, run};
 
 /// Options of `./x image`.
 #[derive(Debug, clap::Args)]
@@ -64,16 +64,7 @@ pub fn programs() -> Result<Vec<(&'static str, PathBuf)>> {
                 false => bail!("there is no package {package}"),
             }
         }
-        run::quiet(&mut run::cargo([
-            "build",
-            "--quiet",
-            "--release",
-            "-p",
-            package,
-            "--bin",
-            name,
-        ]))?;
-        built.push((name, run::target_dir().join("release").join(name)));
+        built.push((name, programs::as_it_ships(package, name)?));
     }
     Ok(built)
 }

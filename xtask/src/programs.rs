@@ -23,6 +23,21 @@ const PROGRAMS: [(&str, &str); 3] = [
     ("twinroot-tests", "lab"),
 ];
 
+/// Builds a program by itself, as it ships; gives its path.
+pub fn as_it_ships(package: &str, name: &str) -> Result<PathBuf> {
+    let build = [
+        "build",
+        "--quiet",
+        "--release",
+        "-p",
+        package,
+        "--bin",
+        name,
+    ];
+    run::quiet(&mut run::cargo(build))?;
+    Ok(run::target_dir().join("release").join(name))
+}
+
 /// Built programs of one profile.
 #[derive(Debug, Clone)]
 pub struct Programs {
@@ -55,16 +70,7 @@ impl Programs {
     /// Each by itself, so that the node's carries no feature that only the publisher turns on.
     fn build_each() -> Result<PathBuf> {
         for (package, name) in PROGRAMS {
-            let build = [
-                "build",
-                "--quiet",
-                "--release",
-                "-p",
-                package,
-                "--bin",
-                name,
-            ];
-            run::quiet(&mut run::cargo(build))?;
+            as_it_ships(package, name)?;
         }
         Ok(run::target_dir().join("release"))
     }

@@ -13,7 +13,7 @@ use crate::{image, run, tests};
 #[derive(Debug, clap::Args)]
 #[command(disable_help_flag = true)]
 pub struct Args {
-    /// `list`, `demo`, `boot DISK`, or names of scenarios [default: all]
+    /// `list`, `lacking`, `demo`, `boot DISK`, or names of scenarios [default: all]
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     words: Vec<OsString>,
 }
@@ -26,7 +26,9 @@ const DEVELOPMENT: &str = "--development";
 const DEVELOPMENT_BUDGET: &str = "90MB";
 
 /// What the runner knows by itself; anything else is names and options of `run`.
-const COMMANDS: [&str; 7] = ["list", "run", "demo", "boot", "help", "--help", "-h"];
+const COMMANDS: [&str; 8] = [
+    "list", "lacking", "run", "demo", "boot", "help", "--help", "-h",
+];
 /// Commands that need the programs of a node.
 const WITH_PROGRAMS: [&str; 2] = ["run", "demo"];
 

@@ -39,7 +39,7 @@ pub fn remember(agent: &Agent<'_>, failure: Option<&Failure>) -> Outcome<()> {
         Some(_) => Some(at),
         None => before.and_then(|last| last.fresh),
     };
-    write(agent, fresh, failure)
+    write(agent, at, fresh, failure)
 }
 
 /// Writes down what failed between two looks: arming or restarting, when their time had come.
@@ -48,20 +48,24 @@ pub fn remember(agent: &Agent<'_>, failure: Option<&Failure>) -> Outcome<()> {
 /// What the store says.
 pub fn remember_failure(agent: &Agent<'_>, failure: &Failure) -> Outcome<()> {
     let fresh = last_look(agent.ports().store)?.and_then(|last| last.fresh);
-    write(agent, fresh, Some(failure))
+    write(agent, agent.ports().clock.now().wall, fresh, Some(failure))
 }
 
-fn write(agent: &Agent<'_>, fresh: Option<UnixTime>, failure: Option<&Failure>) -> Outcome<()> {
-    let ports = agent.ports();
+fn write(
+    agent: &Agent<'_>,
+    at: UnixTime,
+    fresh: Option<UnixTime>,
+    failure: Option<&Failure>,
+) -> Outcome<()> {
     let look = LastLook {
-        at: ports.clock.now().wall,
+        at,
         fresh,
         reason: agent.state().phase.reason().cloned(),
         failure: failure.cloned(),
     };
     let bytes =
         serde_json::to_vec(&look).map_err(|e| Failure::new(Code::Internal, NAME, e.to_string()))?;
-    ports.store.write(NAME, &bytes)
+    agent.ports().store.write(NAME, &bytes)
 }
 
 /// How the last request ended; nothing where there was none, or where the note cannot be read.

@@ -16,6 +16,8 @@ use vm_tests::scenario::ALL;
 #[command(
     name = "twinroot-vm",
     bin_name = "./x vm",
+    after_help = "With --development, `./x vm` boots the programs that the tests have built, which takes minutes less than \
+                  the release builds that it boots otherwise.",
     arg_required_else_help = true
 )]
 struct Cli {
