@@ -22,15 +22,15 @@ use twinroot_trust::digest::Digest;
 
 /// A verified release and the machine it was offered to, made once: signing costs more than a
 /// thousand steps.
-struct Stage {
-    candidate: Candidate,
-    observed: Observed,
-    policy: Policy,
+pub(crate) struct Stage {
+    pub(crate) candidate: Candidate,
+    pub(crate) observed: Observed,
+    pub(crate) policy: Policy,
     state: State,
-    now: Now,
+    pub(crate) now: Now,
 }
 
-fn stage() -> &'static Stage {
+pub(crate) fn stage() -> &'static Stage {
     static STAGE: OnceLock<Stage> = OnceLock::new();
     STAGE.get_or_init(|| {
         let mut node = Node::new();
@@ -365,24 +365,4 @@ proptest! {
             state = t.next;
         }
     }
-}
-
-#[test]
-fn a_release_for_a_newer_updater_is_a_reason_to_wait_with_a_name() {
-    let stage = stage();
-    let facts = Facts::establish(stage.observed.clone()).unwrap();
-    let records = Records::default();
-    let on = |state: &State, event| step(state, &records, &facts, event, stage.now, &stage.policy);
-    let begun = recover(None, &records, &facts, stage.now, &stage.policy).next;
-    let looking = on(&begun, Event::CheckDue).next;
-    let too_new = Failure::new(Code::ClientTooOld, "2.0", "the key boot.magic is not known");
-    let found = Checked {
-        listed: Vec::new(),
-        unreadable: vec![("2.0".to_owned(), too_new)],
-        evidence: stage.now.wall,
-    };
-    let phase = on(&looking, Event::Checked(found)).next.phase;
-    let reason = phase.reason().expect("it waits");
-    assert_eq!(reason.code(), "client-too-old");
-    assert!(reason.sentence().contains("2.0"), "{}", reason.sentence());
 }

@@ -3,4 +3,5 @@
 
 mod any_order;
 mod common;
+mod judged;
 mod spine;
