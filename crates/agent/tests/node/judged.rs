@@ -8,35 +8,40 @@ use twinroot_core::error::{Code, Failure};
 use twinroot_core::facts::Facts;
 use twinroot_core::records::Records;
 use twinroot_core::rollout::Offer;
-use twinroot_core::update::{Checked, Command, Event, Goal, Listed, Phase, recover, step};
+use twinroot_core::update::{
+    Checked, Command, Event, Goal, Listed, Phase, Saved, SavedPhase, recover, step,
+};
 use twinroot_sim::world::Behaviour;
 
-/// Where a look ends that has found this.
-fn after_a_look(records: &Records, found: Checked) -> Phase {
+/// Where a look ends that has found this, on a node that has saved and kept that.
+fn after_a_look(saved: Option<&Saved>, records: &Records, found: Checked) -> Phase {
     let stage = stage();
     let facts = Facts::establish(stage.observed.clone()).unwrap();
-    let begun = recover(None, records, &facts, stage.now, &stage.policy).next;
+    let begun = recover(saved, records, &facts, stage.now, &stage.policy).next;
     let on = |state, event| step(state, records, &facts, event, stage.now, &stage.policy).next;
     let looking = on(&begun, Event::CheckDue);
     on(&looking, Event::Checked(found)).phase
 }
 
-/// The repository offers 1.1 to a node that runs 1.0 and has this floor.
+/// What a look finds where the repository offers 1.1 to this node, which runs 1.0.
+fn offered() -> Checked {
+    let listed = Listed {
+        candidate: stage().candidate.clone(),
+        offer: Offer::Now,
+    };
+    Checked {
+        listed: vec![listed],
+        unreadable: Vec::new(),
+        evidence: stage().now.wall,
+    }
+}
+
 fn offered_above(floor: &str) -> Phase {
     let records = Records {
         floor: Some(floor.parse().unwrap()),
         ..Records::default()
     };
-    let listed = Listed {
-        candidate: stage().candidate.clone(),
-        offer: Offer::Now,
-    };
-    let found = Checked {
-        listed: vec![listed],
-        unreadable: Vec::new(),
-        evidence: stage().now.wall,
-    };
-    after_a_look(&records, found)
+    after_a_look(None, &records, offered())
 }
 
 /// DESIGN section 5: what lies below the floor is refused; the floor itself is the oldest that is allowed.
@@ -54,6 +59,28 @@ fn the_floor_itself_may_be_taken_and_nothing_below_it() {
     assert_eq!(reason.code(), "below-floor");
 }
 
+/// The node starts no further try by itself once as many as the policy allows have ended without progress.
+#[test]
+fn a_release_is_tried_as_often_as_the_policy_says_and_no_more() {
+    let after = |attempts| {
+        let saved = Saved {
+            phase: SavedPhase::Idle,
+            boot_id: stage().observed.system.boot_id.clone(),
+            attempted: Some(stage().candidate.id()),
+            attempts,
+            ill_before: Vec::new(),
+        };
+        after_a_look(Some(&saved), &Records::default(), offered())
+    };
+    let most = stage().policy.max_attempts;
+    let phase = after(most - 1);
+    assert!(matches!(phase, Phase::Available { .. }), "{phase:?}");
+    let phase = after(most);
+    let reason = phase.reason().expect("it waits");
+    assert_eq!(reason.code(), "operator-needed");
+    assert!(reason.sentence().contains("1.1"), "{}", reason.sentence());
+}
+
 #[test]
 fn a_release_for_a_newer_updater_is_a_reason_to_wait_with_a_name() {
     let too_new = Failure::new(Code::ClientTooOld, "2.0", "the key boot.magic is not known");
@@ -62,7 +89,7 @@ fn a_release_for_a_newer_updater_is_a_reason_to_wait_with_a_name() {
         unreadable: vec![("2.0".to_owned(), too_new)],
         evidence: stage().now.wall,
     };
-    let phase = after_a_look(&Records::default(), found);
+    let phase = after_a_look(None, &Records::default(), found);
     let reason = phase.reason().expect("it waits");
     assert_eq!(reason.code(), "client-too-old");
     assert!(reason.sentence().contains("2.0"), "{}", reason.sentence());
