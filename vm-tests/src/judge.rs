@@ -148,9 +148,7 @@ impl Judge {
                 .with_context(|| format!("{when}: the partition table"))?;
         }
         self.claims(when)?;
-        let entries = self
-            .entries()
-            .with_context(|| format!("{when}: the ESP cannot be read"))?;
+        let entries = self.entries().with_context(|| format!("{when}: the ESP"))?;
         let names: Vec<&str> = entries.iter().map(|entry| entry.name.file_name()).collect();
         let mut good = false;
         for entry in &entries {
@@ -226,11 +224,13 @@ impl Judge {
                 continue;
             };
             // What mtools cannot read is not whole.
-            let digest: Option<[u8; 32]> = self
-                .raw
-                .esp_read(&format!("EFI/Linux/{file_name}"))
-                .ok()
-                .map(|bytes| Sha256::digest(&bytes).into());
+            let bytes = self.raw.esp_read(&format!("EFI/Linux/{file_name}")).ok();
+            // systemd-boot passes over an empty file. But it may have been the only name of what it should be.
+            ensure!(
+                bytes.as_ref().is_none_or(|bytes| !bytes.is_empty()),
+                "{file_name} is empty: a name reached the medium before what it names"
+            );
+            let digest: Option<[u8; 32]> = bytes.map(|bytes| Sha256::digest(&bytes).into());
             let release = self
                 .known
                 .iter()

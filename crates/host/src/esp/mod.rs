@@ -188,6 +188,8 @@ impl SdBoot {
     fn copy_as_blessed(&self, entry: &Entry) -> Outcome<()> {
         let blessed = entries::path(&entry.name.bless_name());
         let copy = staged::copy_path(&entry.uki);
+        // A power cut may have left the blessed name without its content.
+        self.remove_damaged(entry.name.stem())?;
         match staged::copy(&self.volume, &entry.path(), &copy, &entry.uki) {
             Ok(()) => self.volume.rename(&copy, &blessed),
             // No room for a copy. To stay counted is worse than the risk of one torn rename: the

@@ -268,6 +268,21 @@ fn a_damaged_entry_counts_for_nothing_and_is_swept() {
     assert_eq!(esp.files(), Vec::<String>::new());
 }
 
+/// What a power cut amid blessing leaves where a folder reaches the medium before the file (a recorded disk
+/// had it): the next start runs the counted entry, and blesses it.
+#[test]
+fn a_blessed_name_without_content_is_no_obstacle_to_blessing() {
+    let esp = Esp::roomy();
+    let stem = esp.arm(&image("1.0"));
+    let blessed = esp.folder().join(format!("{stem}.efi"));
+    File::create(&blessed).unwrap();
+    let seen = esp.loader.observe().unwrap();
+    assert!(seen.entries[0].tries.is_some(), "{:?}", seen.entries);
+    esp.loader.bless(&stem).unwrap();
+    assert_eq!(esp.files(), [format!("{stem}.efi")]);
+    assert_eq!(esp.loader.observe().unwrap().entries[0].tries, None);
+}
+
 #[test]
 fn files_of_others_are_neither_counted_nor_removed() {
     let esp = Esp::roomy();

@@ -164,6 +164,10 @@ impl Volume {
 
     /// Renames within a folder, durably. Refuses to replace: a name in use is somebody's entry.
     ///
+    /// The kernel makes the new name first, without clusters and size, and adds these when it writes the
+    /// file's inode: fsync of the folder alone puts an empty file under the new name on the medium, and takes
+    /// the old name away. fsync of the file writes the new name as a whole, and the old one is there until then.
+    ///
     /// # Errors
     /// `entry-ambiguous` where `to` exists; what the operating system says.
     pub fn rename(&self, from: &str, to: &str) -> Outcome<()> {
@@ -188,6 +192,9 @@ impl Volume {
             Err(nix::errno::Errno::EEXIST) => return Err(taken()),
             Err(errno) => return Err(esp_failure(&source, "rename", &errno.into())),
         }
+        open_read(&target)
+            .and_then(|file| file.sync_all())
+            .map_err(|error| esp_failure(&target, "flush", &error))?;
         self.settle(to)
     }
 

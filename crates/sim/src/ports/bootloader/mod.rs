@@ -87,7 +87,10 @@ impl Bootloader for World {
     }
 
     fn bless(&self, stem: &str) -> Outcome<()> {
-        let files = self.files_of(stem);
+        let (files, damaged): (Vec<_>, Vec<_>) = self
+            .files_of(stem)
+            .into_iter()
+            .partition(|entry| self.is_whole(entry));
         let counted = files.iter().find(|entry| entry.tries().is_some());
         let blessed = files.iter().find(|entry| entry.tries().is_none());
         let Some(counted) = counted else {
@@ -104,6 +107,10 @@ impl Bootloader for World {
         let good = counted.bless_name();
         if self.planted(Plant::BlessByRename) {
             return self.rename(counted.file_name(), good.file_name());
+        }
+        // A cut may have left the blessed name without its content.
+        for damaged in damaged {
+            self.delete(damaged.file_name())?;
         }
         if blessed.is_none() {
             self.bless_by_copy(counted, &good)?;
@@ -182,7 +189,7 @@ impl World {
         let blessed = |stem: &str| {
             entries
                 .iter()
-                .any(|e| e.tries().is_none() && e.stem() == stem)
+                .any(|e| e.tries().is_none() && e.stem() == stem && self.is_whole(e))
         };
         for twin in entries
             .iter()

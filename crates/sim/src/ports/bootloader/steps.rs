@@ -50,6 +50,9 @@ impl World {
 
     pub(super) fn rename(&self, from: &str, to: &str) -> Outcome<()> {
         self.change("esp: rename", from, |esp| esp.rename(from, to))?;
+        if !self.planted(Plant::EspNameSync) && !self.planted(Plant::EspSync) {
+            self.change("esp: fsync file", to, |esp| esp.sync_file(to))?;
+        }
         self.settle(to)
     }
 
@@ -65,11 +68,16 @@ impl World {
         Ok(())
     }
 
+    /// Its content is what its name says.
+    pub(super) fn is_whole(&self, entry: &EntryName) -> bool {
+        self.file(entry.file_name())
+            .is_some_and(|bytes| entry.names(&Digest::of(&bytes)))
+    }
+
     /// The entry that carries this image whole; the blessed name where there are two.
     pub(super) fn entry_with(&self, uki: &Digest) -> Option<EntryName> {
-        let whole = |name: &str| self.file(name).is_some_and(|b| Digest::of(&b) == *uki);
         let mut entries = self.outside(|m| m.entries());
-        entries.retain(|entry| entry.names(uki) && whole(entry.file_name()));
+        entries.retain(|entry| entry.names(uki) && self.is_whole(entry));
         entries.sort_by_key(|entry| entry.tries().is_some());
         entries.into_iter().next()
     }
