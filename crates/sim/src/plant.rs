@@ -52,6 +52,8 @@ pub enum Plant {
     FlushErrorSwallowed,
     /// Blessing does nothing where the entry has two names.
     BlessStopsAtTwins,
+    /// Blessing leaves an empty file of the blessed name in its own way.
+    BlessMeetsEmptyName,
 }
 
 impl Plant {
@@ -79,5 +81,6 @@ impl Plant {
         Self::StartsUncounted,
         Self::FlushErrorSwallowed,
         Self::BlessStopsAtTwins,
+        Self::BlessMeetsEmptyName,
     ];
 }

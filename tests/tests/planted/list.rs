@@ -147,6 +147,11 @@ pub(crate) const FAULTS: &[Fault] = &[
     )
     .like("systemd 33504: blessing is a no-op if foo and foo+3 both exist"),
     adapter(
+        "blessing fails at an empty file of its name",
+        Plant::BlessMeetsEmptyName,
+        &["install"],
+    ),
+    adapter(
         "arming writes a good entry",
         Plant::ArmUncounted,
         &["failed trial: panics"],

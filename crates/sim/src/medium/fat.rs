@@ -176,10 +176,13 @@ impl Fat {
     /// Renames: the new name is made, gets its content, and the old one is deleted, each an update of its own.
     ///
     /// # Errors
-    /// A read-only file system, no such file.
+    /// A read-only file system, no such file, a new name that is in use (`RENAME_NOREPLACE`).
     pub fn rename(&mut self, from: &str, to: &str) -> Result<(), Fault> {
         self.writable()?;
         let entry = self.entry(from)?;
+        if self.entry(to).is_ok() {
+            return Err(Fault::disk(format!("{to}: exists already")));
+        }
         let nothing = Entry {
             body: self.next,
             size: 0,

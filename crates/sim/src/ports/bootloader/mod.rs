@@ -60,7 +60,10 @@ impl Bootloader for World {
             }
             // Repeated, or a torn rename that left both names: the counter stays as it is.
             Some(entry) => entry,
-            None => self.make_entry(version, uki, tries)?,
+            None => {
+                self.delete_damaged(EntryName::for_release(version, uki).stem())?;
+                self.make_entry(version, uki, tries)?
+            }
         };
         if one_shot {
             self.variable(ONE_SHOT, Some(entry.file_name()))?;
@@ -87,10 +90,8 @@ impl Bootloader for World {
     }
 
     fn bless(&self, stem: &str) -> Outcome<()> {
-        let (files, damaged): (Vec<_>, Vec<_>) = self
-            .files_of(stem)
-            .into_iter()
-            .partition(|entry| self.is_whole(entry));
+        let mut files = self.files_of(stem);
+        files.retain(|entry| self.is_whole(entry));
         let counted = files.iter().find(|entry| entry.tries().is_some());
         let blessed = files.iter().find(|entry| entry.tries().is_none());
         let Some(counted) = counted else {
@@ -109,8 +110,8 @@ impl Bootloader for World {
             return self.rename(counted.file_name(), good.file_name());
         }
         // A cut may have left the blessed name without its content.
-        for damaged in damaged {
-            self.delete(damaged.file_name())?;
+        if !self.planted(Plant::BlessMeetsEmptyName) {
+            self.delete_damaged(stem)?;
         }
         if blessed.is_none() {
             self.bless_by_copy(counted, &good)?;

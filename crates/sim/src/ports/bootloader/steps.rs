@@ -74,6 +74,16 @@ impl World {
             .is_some_and(|bytes| entry.names(&Digest::of(&bytes)))
     }
 
+    /// Files of an entry that are not what their names say.
+    pub(super) fn delete_damaged(&self, stem: &str) -> Outcome<()> {
+        for entry in self.files_of(stem) {
+            if !self.is_whole(&entry) {
+                self.delete(entry.file_name())?;
+            }
+        }
+        Ok(())
+    }
+
     /// The entry that carries this image whole; the blessed name where there are two.
     pub(super) fn entry_with(&self, uki: &Digest) -> Option<EntryName> {
         let mut entries = self.outside(|m| m.entries());
