@@ -41,6 +41,8 @@ struct OnEsp {
     name: EntryName,
     /// Which release it is, byte for byte.
     release: Option<usize>,
+    /// It begins as a boot image does. systemd-boot passes over any other.
+    image: bool,
 }
 
 /// The judges, and what they know of the disk as it is now.
@@ -180,7 +182,8 @@ impl Judge {
     fn loader_comes_to_a_whole_one(&self, when: &str, entries: &[OnEsp]) -> Result<()> {
         let mut entries = entries.to_vec();
         for _ in 0..STARTS {
-            let listed = entries.iter().map(|entry| {
+            let images = entries.iter().filter(|entry| entry.image);
+            let listed = images.map(|entry| {
                 let known = entry.release.map(|at| &self.known[at]);
                 // What cannot be read as a release of ours may still look like the newest one.
                 LoaderEntry {
@@ -223,19 +226,23 @@ impl Judge {
             let Ok(name) = EntryName::parse(&file_name) else {
                 continue;
             };
+            let path = format!("EFI/Linux/{file_name}");
             // What mtools cannot read is not whole.
-            let bytes = self.raw.esp_read(&format!("EFI/Linux/{file_name}")).ok();
-            // systemd-boot passes over an empty file. But it may have been the only name of what it should be.
-            ensure!(
-                bytes.as_ref().is_none_or(|bytes| !bytes.is_empty()),
-                "{file_name} is empty: a name reached the medium before what it names"
-            );
-            let digest: Option<[u8; 32]> = bytes.map(|bytes| Sha256::digest(&bytes).into());
+            let digest: Option<[u8; 32]> = self
+                .raw
+                .esp_read(&path)
+                .ok()
+                .map(|bytes| Sha256::digest(&bytes).into());
             let release = self
                 .known
                 .iter()
                 .position(|known| Some(known.uki) == digest);
-            entries.push(OnEsp { name, release });
+            let image = release.is_some() || self.raw.esp_begins_as_image(&path)?;
+            entries.push(OnEsp {
+                name,
+                release,
+                image,
+            });
         }
         self.esp = Some(entries.clone());
         Ok(entries)

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -148,6 +149,36 @@ impl RawDisk {
             String::from_utf8_lossy(&output.stderr).trim()
         );
         Ok(output.stdout)
+    }
+
+    /// Whether a file of the ESP begins as a boot image does, by the first cluster that its folder names: this
+    /// holds too where the rest of its clusters is lost.
+    ///
+    /// # Errors
+    /// When there is no such file, or the ESP is no FAT.
+    pub fn esp_begins_as_image(&self, path: &str) -> Result<bool> {
+        let mut mshowfat = self.mtools("mshowfat")?;
+        let shown = capture(mshowfat.arg(format!("::/{path}")))?;
+        // "::/EFI/Linux/x.efi <35507-70511>"; an empty file has none.
+        let Some((_, clusters)) = shown.split_once(" <") else {
+            return Ok(false);
+        };
+        let digits: String = clusters.chars().take_while(char::is_ascii_digit).collect();
+        let cluster: u64 = digits
+            .parse()
+            .with_context(|| format!("mshowfat: {shown}"))?;
+        let disk = File::open(&self.path)?;
+        let esp = self.partition("esp")?.offset;
+        let mut head = [0; 64];
+        disk.read_exact_at(&mut head, esp)?;
+        // "EFI FAT32 File System", 3.1: sector size, sectors a cluster, reserved, tables, sectors a table.
+        let word = |at: usize| u64::from(u16::from_le_bytes([head[at], head[at + 1]]));
+        let table = word(36) | word(38) << 16;
+        let data = word(14) + u64::from(head[16]) * table;
+        let sector = data + cluster.saturating_sub(2) * u64::from(head[13]);
+        let mut magic = [0; 2];
+        disk.read_exact_at(&mut magic, esp + sector * word(11))?;
+        Ok(&magic == b"MZ")
     }
 
     /// Copies a file onto the ESP.

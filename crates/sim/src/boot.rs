@@ -179,7 +179,7 @@ impl Machine {
     pub fn loader_state(&self) -> LoaderState {
         let entries = self.esp.names().into_iter().filter_map(|file| {
             let name = EntryName::parse(&file).ok()?;
-            let uki = read_uki(&file, &self.esp.read(&file)?).ok()?;
+            let uki = read_uki(&file, &self.esp.read_begin(&file)?).ok()?;
             Some(LoaderEntry {
                 name,
                 sort_key: uki.os_release.sort_key().to_owned(),

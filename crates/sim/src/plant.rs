@@ -20,8 +20,6 @@ pub enum Plant {
     StoreInPlace,
     /// No sync of the EFI system partition does anything.
     EspSync,
-    /// Changes of names on the EFI system partition are not synced.
-    EspNameSync,
     /// Blessing renames instead of copying.
     BlessByRename,
     /// Blessing removes the counted name before the blessed one exists.
@@ -34,8 +32,8 @@ pub enum Plant {
     UkiUnread,
     /// Removing takes everything but the entry named.
     RemoveWrong,
-    /// Sweeping deletes the second name of an entry.
-    SweepTwins,
+    /// An image is deleted while it still is one.
+    DeleteKeepsHead,
     /// Health checks that cannot run pass.
     HealthFailsOpen,
     /// The slot that is opened for writing is the one that runs.
@@ -52,8 +50,6 @@ pub enum Plant {
     FlushErrorSwallowed,
     /// Blessing does nothing where the entry has two names.
     BlessStopsAtTwins,
-    /// Blessing leaves an empty file of the blessed name in its own way.
-    BlessMeetsEmptyName,
 }
 
 impl Plant {
@@ -65,14 +61,13 @@ impl Plant {
         Self::StoreFolderSync,
         Self::StoreInPlace,
         Self::EspSync,
-        Self::EspNameSync,
         Self::BlessByRename,
         Self::BlessRemovesFirst,
         Self::ArmRefillsTries,
         Self::ArmUncounted,
         Self::UkiUnread,
         Self::RemoveWrong,
-        Self::SweepTwins,
+        Self::DeleteKeepsHead,
         Self::HealthFailsOpen,
         Self::WrongSlot,
         Self::ShortRange,
@@ -81,6 +76,5 @@ impl Plant {
         Self::StartsUncounted,
         Self::FlushErrorSwallowed,
         Self::BlessStopsAtTwins,
-        Self::BlessMeetsEmptyName,
     ];
 }

@@ -120,12 +120,6 @@ pub(crate) const FAULTS: &[Fault] = &[
         &["update", "install"],
     ),
     adapter(
-        "names on the ESP are not synced",
-        Plant::EspNameSync,
-        &["update", "install"],
-    )
-    .like("ostree 2283: boot links out of step with what was deployed"),
-    adapter(
         "a failed flush is taken for one that worked",
         Plant::FlushErrorSwallowed,
         &["update"],
@@ -147,9 +141,9 @@ pub(crate) const FAULTS: &[Fault] = &[
     )
     .like("systemd 33504: blessing is a no-op if foo and foo+3 both exist"),
     adapter(
-        "blessing fails at an empty file of its name",
-        Plant::BlessMeetsEmptyName,
-        &["install"],
+        "an image is deleted while it still is one",
+        Plant::DeleteKeepsHead,
+        &["committed release goes bad"],
     ),
     adapter(
         "arming writes a good entry",

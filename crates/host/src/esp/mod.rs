@@ -180,25 +180,24 @@ impl SdBoot {
         if let Some(keys) = keys {
             keys.check(name.stem(), &image)?;
         }
-        self.volume.rename(&staged, &entries::path(name))
+        staged::make_bootable(&self.volume, &staged, &entries::path(name), uki)?;
+        self.volume.remove(&staged)
     }
 
-    /// Gives a counted entry its uncounted name without a moment in which it has none: a rename on
-    /// FAT can be torn so that neither name is left, and this may be the only entry there is.
+    /// Gives a counted entry its uncounted name without a moment in which it has none, by a copy: this may be
+    /// the only entry there is.
     fn copy_as_blessed(&self, entry: &Entry) -> Outcome<()> {
         let blessed = entries::path(&entry.name.bless_name());
-        let copy = staged::copy_path(&entry.uki);
         // A power cut may have left the blessed name without its content.
         self.remove_damaged(entry.name.stem())?;
-        match staged::copy(&self.volume, &entry.path(), &copy, &entry.uki) {
-            Ok(()) => self.volume.rename(&copy, &blessed),
+        match staged::make_bootable(&self.volume, &entry.path(), &blessed, &entry.uki) {
             // No room for a copy. To stay counted is worse than the risk of one torn rename: the
             // tries of a good system would run out.
             Err(failure) if failure.code == Code::EspFull => {
-                self.volume.remove(&copy)?;
+                self.volume.remove(&blessed)?;
                 self.volume.rename(&entry.path(), &blessed)
             }
-            Err(failure) => Err(failure),
+            copied => copied,
         }
     }
 
@@ -308,9 +307,10 @@ impl Bootloader for SdBoot {
         self.volume.check_writable()?;
         self.volume.remove(&staged::path(uki))?;
         let free = self.volume.free()?;
-        if free < size.saturating_add(RESERVE) {
+        // The staged image and the entry that is made of it.
+        if free < size.saturating_mul(2).saturating_add(RESERVE) {
             let cause = format!(
-                "{free} bytes are free, a boot image of {size} and {RESERVE} in reserve are needed"
+                "{free} bytes are free, twice a boot image of {size} and {RESERVE} in reserve are needed"
             );
             return Err(Failure::new(
                 Code::EspFull,
@@ -419,19 +419,13 @@ impl Bootloader for SdBoot {
         stage::reached(&self.volume, &system, Stage::Healthy)
     }
 
-    /// A staged image stays while there is an entry of the same digest: a torn rename leaves both
-    /// names with one chain of clusters, and removing one would free what the other needs.
     fn sweep(&self, keep: &[Digest]) -> Outcome<()> {
-        let listing = self.list()?;
         for file_name in self.volume.list(FOLDER)? {
-            let needless = staged::digest_of(&file_name).is_some_and(|uki| {
-                !keep.contains(&uki) && !listing.entries.iter().any(|entry| entry.uki == uki)
-            });
-            if needless {
+            if staged::digest_of(&file_name).is_some_and(|uki| !keep.contains(&uki)) {
                 self.volume.remove(&format!("{FOLDER}/{file_name}"))?;
             }
         }
-        for name in listing.damaged {
+        for name in self.list()?.damaged {
             self.volume.remove(&entries::path(&name))?;
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! A UKI on its way to the ESP, or to its blessed name, under names that no loader boots.
+//! A UKI on its way to the ESP, under a name that no loader boots, and on to one that it does.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -9,12 +9,10 @@ use twinroot_ports::{ImageWriter, Outcome};
 use twinroot_trust::digest::Digest;
 
 use super::entries::FOLDER;
-use super::volume::{Volume, esp_failure, open_read};
+use super::volume::{HEAD, Volume, esp_failure, open_read};
 
 /// What ends the name of a staged image: systemd-boot looks at `.efi` only.
 const SUFFIX: &str = ".staged";
-/// What ends the name of a copy that is going to be a blessed entry.
-const COPY_SUFFIX: &str = ".blessing";
 /// Bytes copied at once.
 const PIECE: usize = 256 * 1024;
 
@@ -23,23 +21,16 @@ pub(super) fn path(uki: &Digest) -> String {
     format!("{FOLDER}/twinroot_{uki}{SUFFIX}")
 }
 
-/// Path of the copy that is going to be the blessed entry with that digest. It is not the staged
-/// image's, which may share its clusters with the counted entry after a torn rename.
-pub(super) fn copy_path(uki: &Digest) -> String {
-    format!("{FOLDER}/twinroot_{uki}{COPY_SUFFIX}")
-}
-
-/// The digest that a staged image's or copy's file name carries; `None` for other files.
+/// The digest that a staged image's file name carries; `None` for other files.
 pub(super) fn digest_of(file_name: &str) -> Option<Digest> {
     let name = file_name.strip_prefix("twinroot_")?;
-    name.strip_suffix(SUFFIX)
-        .or_else(|| name.strip_suffix(COPY_SUFFIX))?
-        .parse()
-        .ok()
+    name.strip_suffix(SUFFIX)?.parse().ok()
 }
 
-/// Copies a file of the ESP under a new name, durably, and proves the copy.
-pub(super) fn copy(volume: &Volume, from: &str, to: &str, uki: &Digest) -> Outcome<()> {
+/// Copies an image to a name that the loader starts, in place of a leftover. The head comes last, over content
+/// that is durable and proven. Until then the loader passes the file over, and a cut leaves nothing that
+/// is half an image; a rename would be two updates of a folder, between which the image has both names or none.
+pub(super) fn make_bootable(volume: &Volume, from: &str, to: &str, uki: &Digest) -> Outcome<()> {
     let Some(source) = Image::open(volume, from)? else {
         return Err(Failure::new(
             Code::EntryMissing,
@@ -47,10 +38,33 @@ pub(super) fn copy(volume: &Volume, from: &str, to: &str, uki: &Digest) -> Outco
             "has gone while it was copied",
         ));
     };
-    let path = volume.path(to);
+    let mut head = vec![0; HEAD.min(usize::try_from(source.size).unwrap_or(HEAD))];
+    let torn = |fault: Fault| Failure::new(Code::DiskIo, from, fault.message);
+    source.read_at(0, &mut head).map_err(torn)?;
     let file = volume.create(to)?;
+    // Where the clusters held an image before, its head must not come to light under this name.
+    write(volume, &file, to, 0, &vec![0; head.len()])?;
+    copy_rest(volume, &source, from, &file, to, head.len() as u64)?;
+    let found = volume.digest_behind(&head, to)?;
+    if found != *uki {
+        let cause = format!("the copy reads back as {found}");
+        volume.remove(to)?;
+        return Err(Failure::new(Code::ReadBackMismatch, to, cause));
+    }
+    write(volume, &file, to, 0, &head)
+}
+
+/// Everything behind the head.
+fn copy_rest(
+    volume: &Volume,
+    source: &Image,
+    from: &str,
+    file: &File,
+    to: &str,
+    mut offset: u64,
+) -> Outcome<()> {
+    let path = volume.path(to);
     let mut piece = vec![0; PIECE];
-    let mut offset = 0;
     while offset < source.size {
         let left = usize::try_from(source.size - offset)
             .unwrap_or(PIECE)
@@ -62,15 +76,20 @@ pub(super) fn copy(volume: &Volume, from: &str, to: &str, uki: &Digest) -> Outco
             .map_err(|e| esp_failure(&path, "write", &e))?;
         offset += left as u64;
     }
+    settle(volume, file, to)
+}
+
+fn write(volume: &Volume, file: &File, name: &str, offset: u64, bytes: &[u8]) -> Outcome<()> {
+    file.write_all_at(bytes, offset)
+        .map_err(|error| esp_failure(&volume.path(name), "write", &error))?;
+    settle(volume, file, name)
+}
+
+/// The file's content, then its name.
+fn settle(volume: &Volume, file: &File, name: &str) -> Outcome<()> {
     file.sync_all()
-        .map_err(|error| esp_failure(&path, "flush", &error))?;
-    volume.settle(to)?;
-    let found = volume.digest(to)?;
-    if found != *uki {
-        let cause = format!("the copy reads back as {found}");
-        return Err(Failure::new(Code::ReadBackMismatch, to, cause));
-    }
-    Ok(())
+        .map_err(|error| esp_failure(&volume.path(name), "flush", &error))?;
+    volume.settle(name)
 }
 
 /// Writes one staged image.
@@ -121,11 +140,7 @@ impl ImageWriter for Writer {
             let cause = format!("{} of {} bytes came", self.written, self.size);
             return Err(self.wrong(Code::LengthMismatch, cause));
         }
-        let file = self.volume.path(&name);
-        self.file
-            .sync_all()
-            .map_err(|error| esp_failure(&file, "flush", &error))?;
-        self.volume.settle(&name)?;
+        settle(&self.volume, &self.file, &name)?;
         let found = self.volume.digest(&name)?;
         if found != self.uki {
             let cause = format!("read back as {found}");
@@ -162,11 +177,7 @@ impl Image {
 impl Image {
     /// Makes its content durable.
     pub(super) fn settle(&self, volume: &Volume, name: &str) -> Outcome<()> {
-        let path = volume.path(name);
-        self.file
-            .sync_all()
-            .map_err(|error| esp_failure(&path, "flush", &error))?;
-        volume.settle(name)
+        settle(volume, &self.file, name)
     }
 }
 

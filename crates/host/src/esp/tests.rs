@@ -212,13 +212,8 @@ fn after_a_cut_amid_blessing_the_entry_is_good_and_the_rest_is_tidied_up() {
     let esp = Esp::roomy();
     let (release, stem) = (image("1.0"), esp.arm(&image("1.0")));
     esp.count(&stem, "+3", "+2-1");
-    // Cut after the copy got its name, before the counted name was removed.
+    // Cut after the copy got its head, before the counted name was removed.
     esp.put(&format!("{stem}.efi"), &release.uki);
-    // And a copy that was cut while it was written.
-    esp.put(
-        &format!("twinroot_{}.blessing", Digest::of(&release.uki)),
-        &release.uki[..100],
-    );
     let seen = esp.loader.observe().unwrap();
     assert_eq!(seen.entries.len(), 1, "two files, one entry");
     assert_eq!(seen.entries[0].tries, None);
@@ -268,19 +263,58 @@ fn a_damaged_entry_counts_for_nothing_and_is_swept() {
     assert_eq!(esp.files(), Vec::<String>::new());
 }
 
-/// What a power cut amid blessing leaves where a folder reaches the medium before the file (a recorded disk
-/// had it): the next start runs the counted entry, and blesses it.
+/// What a power cut amid blessing leaves: a name without content, or all but the head, which comes last. The next
+/// start runs the counted entry, and blesses it.
 #[test]
-fn a_blessed_name_without_content_is_no_obstacle_to_blessing() {
+fn a_blessed_name_without_its_content_or_head_is_no_obstacle_to_blessing() {
+    let release = image("1.0");
+    let mut headless = release.uki.clone();
+    headless[..volume::HEAD].fill(0);
+    for left in [&[][..], &[0; volume::HEAD], &headless] {
+        let esp = Esp::roomy();
+        let stem = esp.arm(&release);
+        esp.put(&format!("{stem}.efi"), left);
+        let seen = esp.loader.observe().unwrap();
+        assert_eq!(seen.entries.len(), 1);
+        assert!(seen.entries[0].tries.is_some(), "{:?}", seen.entries);
+        esp.loader.bless(&stem).unwrap();
+        assert_eq!(esp.files(), [format!("{stem}.efi")]);
+        let blessed = std::fs::read(esp.folder().join(format!("{stem}.efi"))).unwrap();
+        assert_eq!(blessed, release.uki);
+        assert_eq!(esp.loader.observe().unwrap().entries[0].tries, None);
+    }
+}
+
+/// The same for arming, and what was staged is swept where a cut came before it was removed.
+#[test]
+fn an_entry_without_its_head_is_armed_anew_and_what_was_staged_goes() {
+    let (esp, release) = (Esp::roomy(), image("1.0"));
+    let uki = Digest::of(&release.uki);
+    let name = EntryName::for_release(&release.version, &uki).on_trial(3);
+    let mut headless = release.uki.clone();
+    headless[..volume::HEAD].fill(0);
+    esp.put(name.file_name(), &headless);
+    assert_eq!(esp.loader.observe().unwrap().entries, []);
+    esp.arm(&release);
+    assert_eq!(esp.files(), [name.file_name()]);
+    esp.stage(&release).unwrap();
+    assert_eq!(esp.files().len(), 2);
+    esp.loader.sweep(&[]).unwrap();
+    assert_eq!(esp.files(), [name.file_name()]);
+}
+
+/// Who looks at the file while it goes sees that it was no image any more before.
+#[test]
+fn an_image_that_is_removed_has_lost_its_head_before() {
     let esp = Esp::roomy();
     let stem = esp.arm(&image("1.0"));
-    let blessed = esp.folder().join(format!("{stem}.efi"));
-    File::create(&blessed).unwrap();
-    let seen = esp.loader.observe().unwrap();
-    assert!(seen.entries[0].tries.is_some(), "{:?}", seen.entries);
-    esp.loader.bless(&stem).unwrap();
-    assert_eq!(esp.files(), [format!("{stem}.efi")]);
-    assert_eq!(esp.loader.observe().unwrap().entries[0].tries, None);
+    let path = esp.folder().join(format!("{stem}+3.efi"));
+    let held = File::open(&path).unwrap();
+    esp.loader.remove(&stem).unwrap();
+    assert!(!path.exists());
+    let mut head = [1; volume::HEAD];
+    held.read_exact_at(&mut head, 0).unwrap();
+    assert_eq!(head, [0; volume::HEAD]);
 }
 
 #[test]
@@ -309,7 +343,7 @@ fn files_of_others_are_neither_counted_nor_removed() {
 fn a_full_esp_is_refused_before_a_byte_and_the_next_good_update_succeeds() {
     let release = image("1.1");
     let size = release.uki.len() as u64;
-    let esp = Esp::new(Digest::of(b"running"), size + RESERVE + 16 * 1024);
+    let esp = Esp::new(Digest::of(b"running"), 2 * size + RESERVE + 24 * 1024);
     esp.put("FSCK0000.REC", &vec![0; 64 * 1024]);
     let refusal = esp.stage(&release).unwrap_err();
     assert_eq!(refusal.code, Code::EspFull, "{refusal}");

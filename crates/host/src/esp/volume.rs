@@ -1,11 +1,13 @@
 //! The EFI system partition as a directory: names, space, and the order of writes that FAT needs.
 //!
-//! FAT has no journal. A file's clusters, its size and its name lie in different sectors, so each
-//! change here is: file content durable, folder durable, then one rename, folder durable again.
+//! FAT has no journal. A file's clusters, its size and its name lie in different sectors, and a power cut
+//! keeps any of them. One sector is whole or not there, so that a boot image begins to be one, and ceases,
+//! with its first: no loader takes a file for an image that does not begin as one. It is written last, over
+//! content that is durable, and overwritten before a name is taken away.
 
 use std::fs::File;
-use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{OFlag, PosixFadviseAdvice, posix_fadvise};
@@ -18,6 +20,13 @@ use crate::fail::io_failure;
 
 /// Space is given out in clusters; on an ESP of up to 16 GiB they have at most 8 KiB, by default 4.
 const CLUSTER: u64 = 4096;
+
+/// The first bytes of a file, without which it is no boot image (the signature of a PE file). A power cut
+/// never tears them: sectors tear at 512 bytes at worst (DESIGN section 1).
+pub(super) const HEAD: usize = 512;
+
+/// What the loader takes for boot images by their names.
+const IMAGES: &str = ".efi";
 
 /// How much is read at once when a file is digested.
 const PIECE: usize = 256 * 1024;
@@ -198,17 +207,37 @@ impl Volume {
         self.settle(to)
     }
 
-    /// Removes a file, durably. What is not there is removed.
+    /// Removes a file, durably. What is not there is removed. A boot image is none any more before its clusters
+    /// are given back: a cut amid that must not leave a name that the loader would start.
     ///
     /// # Errors
     /// What the operating system says.
     pub fn remove(&self, name: &str) -> Outcome<()> {
         let path = self.path(name);
+        if name.ends_with(IMAGES) {
+            self.behead(&path)?;
+        }
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(esp_failure(&path, "remove", &error))
             }
             _ => self.settle(name),
+        }
+    }
+
+    /// Overwrites the head of a file, durably. A file whose clusters are lost already (EIO) has none to start.
+    fn behead(&self, path: &Path) -> Outcome<()> {
+        let overwrite = || -> std::io::Result<()> {
+            let file = open_write(path)?;
+            let length = usize::try_from(file.metadata()?.len()).map_or(HEAD, |len| len.min(HEAD));
+            file.write_all_at(&[0; HEAD][..length], 0)?;
+            file.sync_data()
+        };
+        match overwrite() {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) if error.raw_os_error() == Some(nix::libc::EIO) => Ok(()),
+            Err(error) => Err(esp_failure(path, "overwrite", &error)),
         }
     }
 
@@ -234,11 +263,21 @@ impl Volume {
     /// # Errors
     /// What the operating system says.
     pub fn digest(&self, name: &str) -> Outcome<Digest> {
+        self.digest_behind(&[], name)
+    }
+
+    /// The same with these bytes in place of as many at the file's begin.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub(super) fn digest_behind(&self, head: &[u8], name: &str) -> Outcome<Digest> {
         let path = self.path(name);
         let failed = |error: std::io::Error| esp_failure(&path, "read back", &error);
         let mut file = open_read(&path).map_err(failed)?;
         drop_cache(&file).map_err(failed)?;
-        let mut hash = Sha256::new();
+        file.seek(SeekFrom::Start(head.len() as u64))
+            .map_err(failed)?;
+        let mut hash = Sha256::new_with_prefix(head);
         let mut piece = vec![0; PIECE];
         loop {
             match file.read(&mut piece).map_err(failed)? {
@@ -254,6 +293,15 @@ pub(super) fn open_read(path: &Path) -> std::io::Result<File> {
     let flags = OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
     File::options()
         .read(true)
+        .custom_flags(flags.bits())
+        .open(path)
+}
+
+/// Opens a file of the ESP for overwriting, never through a link.
+pub(super) fn open_write(path: &Path) -> std::io::Result<File> {
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+    File::options()
+        .write(true)
         .custom_flags(flags.bits())
         .open(path)
 }

@@ -148,7 +148,7 @@ pub(super) struct Sizes {
 /// Growth between two releases that is planned for where nobody knows better: a quarter of a hundred,
 /// which a year of monthly Debian refreshes has not passed.
 const GROWTH_PERCENT: u64 = 3;
-/// Boot images on the ESP while an update is staged: the booted one, the fallback's, the new one.
+/// Boot images on the ESP while an update is armed: the booted one, the staged one, the entry that is made of it.
 const BOOT_IMAGES: u64 = 3;
 /// Loader twice (its own path and the fallback path), records and folders.
 const ESP_OTHER: u64 = 4 << 20;

@@ -1,6 +1,7 @@
 //! The EFI system partition at the level on which FAT loses things: directory entries, cluster
 //! chains and file sectors reach the medium one by one, in any order, and a rename is three updates: the new
-//! name without content, the same with it, and the old name's end.
+//! name without content, the same with it, and the old name's end. A deletion is two: the name's end, and the
+//! clusters given back.
 //!
 //! Kept simpler than the real thing, and said in `docs/crash-matrix.md`: one directory; a directory
 //! entry with its long name lies within one sector; clusters that were freed are not given out again
@@ -28,13 +29,14 @@ enum DirOp {
     /// Start and size of a file: the kernel writes them with the file, never with the directory.
     Fill(String, Entry),
     Delete(String),
+    /// A body's clusters are given back: an update of the allocation table, not of the directory.
+    Free(u32),
 }
 
 impl DirOp {
-    fn name(&self) -> &str {
-        match self {
-            Self::Put(name, _) | Self::Fill(name, _) | Self::Delete(name) => name,
-        }
+    /// It changes the place of that name in the directory.
+    fn is_of(&self, name: &str) -> bool {
+        matches!(self, Self::Put(of, _) | Self::Fill(of, _) | Self::Delete(of) if of == name)
     }
 
     fn apply(&self, dir: &mut BTreeMap<String, Entry>) {
@@ -50,6 +52,7 @@ impl DirOp {
             Self::Delete(name) => {
                 dir.remove(name);
             }
+            Self::Free(_) => {}
         }
     }
 }
@@ -60,6 +63,8 @@ struct Body {
     bytes: Sectors,
     /// Whether the cluster chain in the FAT is durable. Without it the file cannot be read.
     chained: bool,
+    /// The chain was given back in part: what begins the file can be read, the whole of it cannot.
+    freed: bool,
 }
 
 /// The directory of boot entries with everything in it.
@@ -105,6 +110,17 @@ impl Fat {
     #[must_use]
     pub fn read(&self, name: &str) -> Option<Vec<u8>> {
         let entry = *self.view().get(name)?;
+        self.read_body(entry)
+            .filter(|_| !self.bodies[&entry.body].freed)
+    }
+
+    /// The same, with what a deletion has given back in part: enough for a loader to list it.
+    #[must_use]
+    pub fn read_begin(&self, name: &str) -> Option<Vec<u8>> {
+        self.read_body(*self.view().get(name)?)
+    }
+
+    fn read_body(&self, entry: Entry) -> Option<Vec<u8>> {
         let body = self.bodies.get(&entry.body)?;
         let mut bytes = vec![0; entry.size.min(body.bytes.len()) as usize];
         body.bytes.read(0, &mut bytes).ok()?;
@@ -131,6 +147,7 @@ impl Fat {
             Body {
                 bytes: Sectors::new(0, 0),
                 chained: false,
+                freed: false,
             },
         );
         self.pending
@@ -213,6 +230,8 @@ impl Fat {
                 > 1;
             if shared {
                 self.bodies.remove(&entry.body);
+            } else {
+                self.pending.push(DirOp::Free(entry.body));
             }
         }
         Ok(())
@@ -230,17 +249,17 @@ impl Fat {
         let body = self.body(entry.body);
         body.bytes.flush()?;
         body.chained = true;
-        self.settle_dir(|op| op.name() == name);
+        self.settle_dir(|op| op.is_of(name));
         Ok(())
     }
 
-    /// fsync of the directory: every name; not what the files' inodes say.
+    /// fsync of the directory: every name; neither what the files' inodes say nor the allocation table.
     ///
     /// # Errors
     /// An injected failure (what was dirty is lost).
     pub fn sync_dir(&mut self) -> Result<(), Fault> {
         if self.syncs()? {
-            self.settle_dir(|op| !matches!(op, DirOp::Fill(..)));
+            self.settle_dir(|op| matches!(op, DirOp::Put(..) | DirOp::Delete(_)));
         }
         Ok(())
     }
@@ -279,7 +298,7 @@ impl Fat {
         after.pending.clear();
         for op in &self.pending {
             if keep() {
-                op.apply(&mut after.durable);
+                after.settle_op(op);
             }
         }
         for body in after.bodies.values_mut() {
@@ -297,7 +316,10 @@ impl Fat {
         for (name, entry) in &self.durable {
             (name, entry.size).hash(hasher);
             match self.bodies.get(&entry.body) {
-                Some(body) => body.bytes.fingerprint(hasher),
+                Some(body) => {
+                    body.freed.hash(hasher);
+                    body.bytes.fingerprint(hasher);
+                }
                 None => 0_u8.hash(hasher),
             }
         }
@@ -320,6 +342,7 @@ impl Fat {
         let empty = || Body {
             bytes: Sectors::new(0, 0),
             chained: false,
+            freed: false,
         };
         self.bodies.entry(number).or_insert_with(empty)
     }
@@ -349,7 +372,16 @@ impl Fat {
         self.pending = kept;
         let settled: Vec<DirOp> = settled;
         for op in &settled {
-            op.apply(&mut self.durable);
+            self.settle_op(op);
+        }
+    }
+
+    fn settle_op(&mut self, op: &DirOp) {
+        op.apply(&mut self.durable);
+        if let DirOp::Free(body) = op
+            && let Some(body) = self.bodies.get_mut(body)
+        {
+            body.freed = true;
         }
     }
 

@@ -9,25 +9,13 @@ use crate::world::World;
 
 /// Suffix of images that are not entries.
 const STAGED: &str = ".staged";
-/// Suffix of the copy that blessing makes.
-const COPY: &str = ".blessing";
-
 pub(super) fn staged_name(uki: &Digest) -> String {
     format!("twinroot_{uki}{STAGED}")
 }
 
-/// Name of the copy that becomes the blessed entry. Not the staged one: that may still share its
-/// clusters with the counted entry (torn rename while arming), and replacing it would lose both.
-pub(super) fn copy_name(uki: &Digest) -> String {
-    format!("twinroot_{uki}{COPY}")
-}
-
 pub(super) fn staged_digest(name: &str) -> Option<Digest> {
     let name = name.strip_prefix("twinroot_")?;
-    let digest = name
-        .strip_suffix(STAGED)
-        .or_else(|| name.strip_suffix(COPY))?;
-    digest.parse().ok()
+    name.strip_suffix(STAGED)?.parse().ok()
 }
 
 /// An image on its way to the ESP.

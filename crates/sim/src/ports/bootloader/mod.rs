@@ -1,9 +1,10 @@
 //! systemd-boot on the simulated EFI system partition, by the same steps as the real adapter.
 //!
 //! Order of everything that makes a name bootable: the image is written under a name that no loader
-//! looks at, fsync of the file, of the directory, of the file system, read back; only then it gets
-//! its `.efi` name. Blessing copies: a rename on FAT is two updates, and between them the only entry
-//! of a running system could be gone.
+//! looks at, fsync of the file, of the directory, of the file system, read back. Then it is copied to its
+//! `.efi` name in the same order, all but its first sector, and that comes last. Blessing copies in the
+//! same way. A rename on FAT is several updates, and between them the only entry of a running system could
+//! be gone.
 
 mod image;
 mod observe;
@@ -58,7 +59,7 @@ impl Bootloader for World {
                 self.rename(entry.file_name(), full.file_name())?;
                 full
             }
-            // Repeated, or a torn rename that left both names: the counter stays as it is.
+            // Repeated: the counter stays as it is.
             Some(entry) => entry,
             None => {
                 self.delete_damaged(EntryName::for_release(version, uki).stem())?;
@@ -110,9 +111,7 @@ impl Bootloader for World {
             return self.rename(counted.file_name(), good.file_name());
         }
         // A cut may have left the blessed name without its content.
-        if !self.planted(Plant::BlessMeetsEmptyName) {
-            self.delete_damaged(stem)?;
-        }
+        self.delete_damaged(stem)?;
         if blessed.is_none() {
             self.bless_by_copy(counted, &good)?;
         }
@@ -169,10 +168,7 @@ impl Bootloader for World {
             let Some(uki) = staged_digest(&name) else {
                 continue;
             };
-            // A torn rename leaves two names for the same clusters: deleting one would lose both.
-            let named = |entry: &EntryName| entry.names(&uki);
-            let twin = self.outside(|m| m.entries()).iter().any(named);
-            if !keep.contains(&uki) && (!twin || self.planted(Plant::SweepTwins)) {
+            if !keep.contains(&uki) {
                 self.delete(&name)?;
             }
         }
@@ -221,7 +217,9 @@ impl World {
         } else {
             plain.on_trial(tries)
         };
-        self.rename(&staged, entry.file_name())?;
+        let bytes = self.file(&staged).unwrap_or_default();
+        self.make_bootable(&bytes, entry.file_name())?;
+        self.delete(&staged)?;
         self.watch_entry(&entry, uki);
         Ok(entry)
     }

@@ -6,8 +6,9 @@ use twinroot_payload::io::Fault;
 use twinroot_ports::{ImageWriter, Outcome};
 use twinroot_trust::digest::Digest;
 
-use super::image::{Writer, copy_name, staged_name};
+use super::image::{Writer, staged_name};
 use crate::medium::fat::Fat;
+use crate::medium::sectors::SECTOR;
 use crate::plant::Plant;
 use crate::ports::failed;
 use crate::watch::{Rule, slot_holds};
@@ -41,7 +42,7 @@ impl World {
 
     /// Everything that was changed becomes durable.
     pub(super) fn settle(&self, name: &str) -> Outcome<()> {
-        if self.planted(Plant::EspNameSync) || self.planted(Plant::EspSync) {
+        if self.planted(Plant::EspSync) {
             return Ok(());
         }
         self.change("esp: fsync directory", name, Fat::sync_dir)?;
@@ -50,15 +51,55 @@ impl World {
 
     pub(super) fn rename(&self, from: &str, to: &str) -> Outcome<()> {
         self.change("esp: rename", from, |esp| esp.rename(from, to))?;
-        if !self.planted(Plant::EspNameSync) && !self.planted(Plant::EspSync) {
-            self.change("esp: fsync file", to, |esp| esp.sync_file(to))?;
-        }
+        self.sync_file(to)?;
         self.settle(to)
     }
 
+    /// An image is none any more before its clusters are given back.
     pub(super) fn delete(&self, name: &str) -> Outcome<()> {
+        let image = self.file(name).filter(|_| name.ends_with(".efi"));
+        if let Some(bytes) = image.filter(|_| !self.planted(Plant::DeleteKeepsHead)) {
+            self.write_head(name, &vec![0; bytes.len().min(SECTOR)])?;
+        }
         self.change("esp: delete", name, |esp| esp.delete(name))?;
         self.settle(name)
+    }
+
+    /// Overwrites the first sector, durably.
+    fn write_head(&self, name: &str, head: &[u8]) -> Outcome<()> {
+        self.change("esp: overwrite head", name, |esp| {
+            esp.overwrite(name, 0, head)
+        })?;
+        self.sync_file(name)
+    }
+
+    fn sync_file(&self, name: &str) -> Outcome<()> {
+        if self.planted(Plant::EspSync) {
+            return Ok(());
+        }
+        self.change("esp: fsync file", name, |esp| esp.sync_file(name))
+    }
+
+    /// Copies an image to a name that the loader starts; its head comes last.
+    pub(super) fn make_bootable(&self, bytes: &[u8], name: &str) -> Outcome<()> {
+        let uki = Digest::of(bytes);
+        let head = bytes.len().min(SECTOR);
+        let mut copy = bytes.to_vec();
+        copy[..head].fill(0);
+        self.create_for(name, copy.len() as u64)?;
+        for part in [&copy[..head], &copy[head..]] {
+            self.change("esp: append", name, |esp| esp.append(name, part))?;
+            self.sync_file(name)?;
+            self.settle(name)?;
+        }
+        let read_back = self.file(name).unwrap_or_default();
+        let behind = read_back.get(head..).unwrap_or_default();
+        let whole: Vec<u8> = [&bytes[..head], behind].concat();
+        if Digest::of(&whole) != uki && !self.planted(Plant::UkiUnread) {
+            let cause = "what was read back is not what was to be written";
+            return Err(Failure::new(Code::ReadBackMismatch, name, cause));
+        }
+        self.write_head(name, &bytes[..head])
     }
 
     pub(super) fn remove_files(&self, stem: &str) -> Outcome<()> {
@@ -99,13 +140,18 @@ impl World {
         uki: &Digest,
         size: u64,
     ) -> Outcome<Box<dyn ImageWriter>> {
-        self.change("esp: delete leftover", &name, |esp| esp.delete(&name))?;
+        self.create_for(&name, size)?;
+        Ok(Box::new(Writer::new(self, name, uki, size)))
+    }
+
+    /// Makes an empty file in place of a leftover, where there is room for this size.
+    fn create_for(&self, name: &str, size: u64) -> Outcome<()> {
+        self.change("esp: delete leftover", name, |esp| esp.delete(name))?;
         if self.outside(|m| m.esp.free()) < size {
             let cause = format!("{size} bytes do not fit");
             return Err(Failure::new(Code::EspFull, "EFI system partition", cause));
         }
-        self.change("esp: create", &name, |esp| esp.create(&name))?;
-        Ok(Box::new(Writer::new(self, name, uki, size)))
+        self.change("esp: create", name, |esp| esp.create(name))
     }
 
     pub(super) fn files_of(&self, stem: &str) -> Vec<EntryName> {
@@ -187,11 +233,6 @@ impl World {
         if self.planted(Plant::BlessRemovesFirst) {
             self.delete(counted.file_name())?;
         }
-        let uki = Digest::of(&bytes);
-        let name = copy_name(&uki);
-        let mut copy = self.write_image(name.clone(), &uki, bytes.len() as u64)?;
-        copy.write(&bytes)?;
-        copy.finish()?;
-        self.rename(&name, good.file_name())
+        self.make_bootable(&bytes, good.file_name())
     }
 }
