@@ -26,8 +26,9 @@ use crate::client::run_folder;
 use crate::machine::{Access, Node};
 
 /// For so long whoever asks the program to end waits for what is in hand: all but fetching, writing and
-/// reading back a slot takes less. A service manager waits for 90 s.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// reading back a slot takes less, on a slow host too (three seconds were not enough for an emulated one to answer who
+/// had asked for a restart). A service manager waits for 90 s.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs until it is told to end or the machine restarts.
 pub(super) fn run(target: &Target<'_>) -> Outcome<()> {
