@@ -138,34 +138,41 @@ pub fn segment(data: &[u8]) {
     if data.len() > LONGEST {
         return;
     }
-    if let Some(coding) = Coding::from_byte(1 + coding % 4) {
+    if let Some(coding) = Coding::from_byte(1 + coding % 5) {
         decode(coding, u32::from(base % 8), u32::from(out % 8) + 1, coded);
     }
 }
 
-/// A difference whose three streams are whole frames: inputs get to what steers them.
+/// A difference whose streams are whole frames: inputs get to what steers them. Each stream of the input begins
+/// with its length.
 pub fn difference(data: &[u8]) {
-    let Some(([base, out, a, b], rest)) = data.split_first_chunk() else {
+    let Some(([base, out, a, b], mut rest)) = data.split_first_chunk() else {
         return;
     };
     if data.len() > LONGEST {
         return;
     }
     let blocks = usize::from(out % 4) + 1;
-    // Streams that add up to the output more often than not.
-    let added =
-        (usize::from(u16::from_le_bytes([*a, *b])) % (blocks * BLOCK + 2)).min(blocks * BLOCK);
-    let stream = |length: usize| match length {
-        0 => Vec::new(),
-        length => frame(&(0..length).map(|n| (n * 7 % 251) as u8).collect::<Vec<_>>()),
+    // What stands between fits the output more often than not.
+    let between = usize::from(u16::from_le_bytes([*a, *b])) % (blocks * BLOCK + 2);
+    let stream = |plain: &[u8]| match plain {
+        [] => Vec::new(),
+        plain => frame(plain),
     };
-    let (control, add) = (frame(rest), stream(added));
+    let mut part = || {
+        let (length, behind) = rest.split_first().unwrap_or((&0, &[]));
+        let (part, behind) = behind.split_at(usize::from(*length).min(behind.len()));
+        rest = behind;
+        stream(part)
+    };
+    let mut streams: Vec<Vec<u8>> = (0..7).map(|_| part()).collect();
+    streams.insert(0, stream(rest));
     let mut coded = Vec::new();
-    write(&mut coded, control.len() as u64);
-    write(&mut coded, add.len() as u64);
-    coded.extend_from_slice(&control);
-    coded.extend_from_slice(&add);
-    coded.extend_from_slice(&stream(blocks * BLOCK - added));
+    for stream in &streams {
+        write(&mut coded, stream.len() as u64);
+    }
+    coded.extend(streams.concat());
+    coded.extend(stream(&vec![7; between]));
     decode(
         Coding::Difference,
         u32::from(base % 8) + 1,
@@ -258,17 +265,24 @@ fn plainly(coding: Coding, coded: &[u8], base: &[u8], length: usize) -> Option<V
                 bytes: coded,
                 at: 0,
             };
-            let (control, add) = (reader.number()?, reader.number()?);
-            let control = reader.take(usize::try_from(control).ok()?)?.to_vec();
-            let add = reader.take(usize::try_from(add).ok()?)?.to_vec();
-            let extra = &coded[reader.at..];
-            let control = stream(&control, &[], 1 << 20)?;
-            put_together(
-                &control,
-                &stream(&add, &[], length)?,
-                &stream(extra, base, length)?,
-                base,
-            )?
+            let lengths = (0..8)
+                .map(|_| reader.number())
+                .collect::<Option<Vec<_>>>()?;
+            let mut frames = Vec::new();
+            for length in lengths {
+                frames.push(reader.take(usize::try_from(length).ok()?)?.to_vec());
+            }
+            let extra = stream(&coded[reader.at..], base, 2 * length)?;
+            let mut streams = Vec::new();
+            for (number, frame) in frames.iter().enumerate() {
+                let most = if number == 0 { 1 << 20 } else { 2 * length };
+                streams.push(stream(frame, &[], most)?);
+            }
+            let behind_control = streams[1..].iter().map(Vec::len).sum::<usize>();
+            if behind_control + extra.len() > 2 * length {
+                return None;
+            }
+            put_together(&streams, &extra, base)?
         }
     };
     (out.len() == length).then_some(out)
@@ -299,7 +313,45 @@ fn unframe(bytes: &[u8], prefix: &[u8], size: usize) -> Option<Vec<u8>> {
     (whole && context.decompress(&mut out[..], bytes).ok()? == size).then_some(out)
 }
 
-fn put_together(control: &[u8], add: &[u8], extra: &[u8], base: &[u8]) -> Option<Vec<u8>> {
+/// Every number of a list, or nothing where one is malformed.
+fn numbers(bytes: &[u8]) -> Option<Vec<u64>> {
+    let mut reader = Reader { bytes, at: 0 };
+    let mut all = Vec::new();
+    while reader.at < bytes.len() {
+        all.push(reader.number()?);
+    }
+    Some(all)
+}
+
+/// What is added to each byte of the pieces, one behind the other, and where runs begin and end.
+fn additions(streams: &[Vec<u8>]) -> Option<(Vec<(u64, u64)>, Vec<(u64, i16)>)> {
+    let (gaps, lengths) = (numbers(&streams[1])?, numbers(&streams[2])?);
+    if gaps.len() != lengths.len() {
+        return None;
+    }
+    let mut taken = [0; 5];
+    let (mut at, mut runs, mut added) = (0_u64, Vec::new(), Vec::new());
+    for (gap, length) in gaps.into_iter().zip(lengths) {
+        if length == 0 {
+            return None;
+        }
+        at = at.checked_add(gap)?;
+        let class = length.min(5) as usize - 1;
+        let values = &streams[3 + class];
+        runs.push((at, at.checked_add(length)?));
+        for _ in 0..length {
+            let value = *values.get(taken[class])?;
+            added.push((at, i16::from(value as i8)));
+            (at, taken[class]) = (at + 1, taken[class] + 1);
+        }
+    }
+    let used = (0..5).all(|class| taken[class] == streams[3 + class].len());
+    used.then_some((runs, added))
+}
+
+fn put_together(streams: &[Vec<u8>], extra: &[u8], base: &[u8]) -> Option<Vec<u8>> {
+    let (runs, added) = additions(streams)?;
+    let control = &streams[0];
     let mut reader = Reader {
         bytes: control,
         at: 0,
@@ -320,19 +372,33 @@ fn put_together(control: &[u8], add: &[u8], extra: &[u8], base: &[u8]) -> Option
     if reader.at != control.len() {
         return None;
     }
-    let (mut out, mut at, mut added, mut taken) = (Vec::new(), 0_i128, 0_usize, 0_usize);
+    let (mut out, mut at, mut patched, mut taken) = (Vec::new(), 0_i128, 0_u64, 0_usize);
+    let (mut additions, mut runs) = (added.into_iter().peekable(), runs.into_iter().peekable());
     for ((plus, between), jump) in adds.into_iter().zip(extras).zip(jumps) {
         let (plus, between) = (usize::try_from(plus).ok()?, usize::try_from(between).ok()?);
         let from = usize::try_from(at).ok()?;
-        let old = base.get(from..from.checked_add(plus)?)?;
-        let new = add.get(added..added.checked_add(plus)?)?;
-        out.extend(old.iter().zip(new).map(|(old, new)| old.wrapping_add(*new)));
+        let end = patched + plus as u64;
+        while runs.peek().is_some_and(|(begin, _)| *begin < end) {
+            if runs.next().is_some_and(|(_, to)| to > end) {
+                return None;
+            }
+        }
+        let mut carry = 0;
+        for old in base.get(from..from.checked_add(plus)?)? {
+            let value = additions
+                .next_if(|(at, _)| *at == patched)
+                .map_or(0, |a| a.1);
+            let sum = i16::from(*old) + value + carry;
+            out.push(sum.rem_euclid(256) as u8);
+            carry = sum.div_euclid(256);
+            patched += 1;
+        }
         out.extend_from_slice(extra.get(taken..taken.checked_add(between)?)?);
-        (added, taken) = (added + plus, taken + between);
+        taken += between;
         at += plus as i128 + i128::from(jump);
         if at < 0 || at > base.len() as i128 {
             return None;
         }
     }
-    (added == add.len() && taken == extra.len()).then_some(out)
+    (additions.next().is_none() && taken == extra.len()).then_some(out)
 }

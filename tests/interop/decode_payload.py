@@ -119,29 +119,52 @@ def full(path, index_bytes, salt, out):
     print(root.hex())
 
 
+def changes(gaps, lengths, values):
+    """Of a difference: the bytes of pieces that something is added to, with what, and where runs end."""
+    gaps, lengths, added, runs, at, taken = Numbers(gaps), Numbers(lengths), {}, [], 0, [0] * 5
+    while gaps.at < len(gaps.data):
+        at += gaps.number()
+        length = lengths.number()
+        check(length > 0, "a run of no length")
+        kind = min(length, 5) - 1
+        run = values[kind][taken[kind] : taken[kind] + length]
+        check(len(run) == length, "values end early")
+        added.update((at + i, value - 256 if value > 127 else value) for i, value in enumerate(run))
+        runs.append((at, at + length))
+        at, taken[kind] = at + length, taken[kind] + length
+    lengths.end()
+    check(taken == [len(stream) for stream in values], "values are left over")
+    return added, runs
+
+
 def difference(coded, base):
-    """The coding 4: add and extra, steered by control."""
+    """The coding 5: additions to pieces of the base, and extra, steered by control."""
     numbers = Numbers(coded)
-    sizes = numbers.number(), numbers.number()
-    control, add = (numbers.take(size) for size in sizes)
+    sizes = [numbers.number() for _ in range(8)]
+    streams = [frame(stream) if stream else b"" for stream in map(numbers.take, sizes)]
     extra = coded[numbers.at :]
-    steer = Numbers(frame(control) if control else b"")
-    add = frame(add) if add else b""
+    steer = Numbers(streams[0])
+    added, runs = changes(streams[1], streams[2], streams[3:])
     extra = frame(extra, base) if extra else b""
-    count = steer.number() if control else 0
+    count = steer.number()
     adds = [steer.number() for _ in range(count)]
     extras = [steer.number() for _ in range(count)]
     jumps = [steer.zigzag() for _ in range(count)]
     steer.end()
-    out, position, added, taken = bytearray(), 0, 0, 0
+    out, position, patched, taken = bytearray(), 0, 0, 0
     for add_length, extra_length, jump in zip(adds, extras, jumps):
-        old = base[position : position + add_length]
+        old, carry, end = base[position : position + add_length], 0, patched + add_length
         check(len(old) == add_length, "a position leaves the base")
-        out += bytes((a + b) & 255 for a, b in zip(old, add[added : added + add_length]))
+        check(all(not patched <= at < end or to <= end for at, to in runs), "a run leaves its piece")
+        for byte in old:
+            total = byte + added.pop(patched, 0) + carry
+            out.append(total & 255)
+            carry = total >> 8
+            patched += 1
         out += extra[taken : taken + extra_length]
-        position, added, taken = position + add_length + jump, added + add_length, taken + extra_length
+        position, taken = position + add_length + jump, taken + extra_length
         check(0 <= position <= len(base), "a position leaves the base")
-    check((added, taken) == (len(add), len(extra)), "streams are left over")
+    check(not added and taken == len(extra), "streams are left over")
     return bytes(out)
 
 

@@ -9,7 +9,7 @@ use common::block;
 use twinroot_payload::Error;
 use twinroot_payload::delta::stream::{Signed, stream};
 use twinroot_payload::delta::{DeltaIndex, Expect, Kind};
-use twinroot_payload::io::{Fault, ReadAt};
+use twinroot_payload::io::ReadAt;
 use twinroot_payload::verity::{BLOCK, sha256};
 
 /// Seven bits a byte, as the format writes numbers.
@@ -217,33 +217,54 @@ fn a_prefix_frame_is_one_frame_of_the_declared_size_whatever_window_it_asks_for(
     }
 }
 
-/// A difference: control numbers, what is added, what stands between.
-fn difference(control: &[Vec<u8>], add: &[u8], extra: &[u8]) -> Vec<u8> {
+/// A difference: control numbers, runs (gap, values), what stands between.
+fn difference(control: &[Vec<u8>], runs: &[(u64, &[u8])], extra: &[u8]) -> Vec<u8> {
+    let gaps: Vec<u8> = runs.iter().flat_map(|(gap, _)| number(*gap)).collect();
+    let lengths = runs.iter().flat_map(|(_, v)| number(<[u8]>::len(v) as u64));
+    let lengths: Vec<u8> = lengths.collect();
+    let mut values = [const { Vec::new() }; 5];
+    for (_, run) in runs {
+        values[<[u8]>::len(run).clamp(1, 5) - 1].extend_from_slice(run);
+    }
+    coded(&control.concat(), &gaps, &lengths, &values, extra)
+}
+
+/// The same from its streams.
+fn coded(
+    control: &[u8],
+    gaps: &[u8],
+    lengths: &[u8],
+    values: &[Vec<u8>; 5],
+    extra: &[u8],
+) -> Vec<u8> {
     let stream = |plain: &[u8]| match plain {
         [] => Vec::new(),
         _ => frame(plain),
     };
-    let (control, add) = (frame(&control.concat()), stream(add));
-    let mut coded = number(control.len() as u64);
-    coded.extend_from_slice(&number(add.len() as u64));
-    coded.extend_from_slice(&control);
-    coded.extend_from_slice(&add);
-    coded.extend_from_slice(&stream(extra));
+    let mut streams = vec![frame(control), stream(gaps), stream(lengths)];
+    streams.extend(values.iter().map(|values| stream(values)));
+    let mut coded: Vec<u8> = streams
+        .iter()
+        .flat_map(|stream| number(stream.len() as u64))
+        .collect();
+    coded.extend(streams.concat());
+    coded.extend(stream(extra));
     coded
 }
+
+const DIFFERENCE: u8 = 5;
 
 #[test]
 fn a_difference_never_leaves_its_base_or_its_streams() {
     let base = blocks(&[1, 2, 3, 4]);
     let all = 4 * BLOCK as u64;
-    let zeroes = vec![0; 4 * BLOCK];
-    let made = |control: &[Vec<u8>], add: &[u8], extra: &[u8]| {
-        let coded = difference(control, add, extra);
-        Forged::segment(4, &[(0, 4)], coded, base.clone()).made(&base)
+    let made = |control: &[Vec<u8>], extra: &[u8]| {
+        let coded = difference(control, &[], extra);
+        Forged::segment(DIFFERENCE, &[(0, 4)], coded, base.clone()).made(&base)
     };
     // The base with nothing added: the form that the others are bent from.
     let good = [number(1), number(all), number(0), zigzag(0)];
-    assert!(made(&good, &zeroes, &[]).unwrap() == base);
+    assert!(made(&good, &[]).unwrap() == base);
     let half = all / 2;
     let two = |jump: i64| {
         let (adds, extras) = ([number(half), number(half)], [number(0), number(0)]);
@@ -264,11 +285,11 @@ fn a_difference_never_leaves_its_base_or_its_streams() {
         1 << 32,
         -(1 << 32),
     ] {
-        assert!(made(&two(jump), &zeroes, &[]).is_err(), "a jump of {jump}");
+        assert!(made(&two(jump), &[]).is_err(), "a jump of {jump}");
     }
     let bent: [(&str, Vec<Vec<u8>>); 6] = [
         (
-            "adds beyond the streams",
+            "adds beyond the base",
             vec![number(1), number(all + 1), number(0), zigzag(0)],
         ),
         (
@@ -280,7 +301,7 @@ fn a_difference_never_leaves_its_base_or_its_streams() {
             vec![number(1), number(all), number(1), zigzag(0)],
         ),
         (
-            "streams that are left over",
+            "an output that is not filled",
             vec![number(1), number(half), number(0), zigzag(0)],
         ),
         ("more pieces than bytes", vec![number(u64::MAX)]),
@@ -290,67 +311,66 @@ fn a_difference_never_leaves_its_base_or_its_streams() {
         ),
     ];
     for (what, control) in bent {
-        assert!(made(&control, &zeroes, &[]).is_err(), "{what}");
+        assert!(made(&control, &[]).is_err(), "{what}");
     }
     // A control that unpacks to 64 MiB.
-    assert!(made(&[vec![0; 64 << 20]], &zeroes, &[]).is_err());
-    // Streams whose sizes are not the output's.
-    assert!(made(&good, &vec![0; 64 << 20], &[]).is_err());
-    assert!(made(&good, &zeroes, &vec![0; BLOCK]).is_err());
-}
-
-/// Zeroes, and at their very end four blocks that are none; any size, and nothing of it in memory.
-struct Sparse(u64);
-
-/// Where what is not zero begins: a whole block.
-fn last(size: u64) -> u64 {
-    (size.div_ceil(BLOCK as u64) - 4) * BLOCK as u64
-}
-
-impl ReadAt for Sparse {
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), Fault> {
-        assert!(offset + buf.len() as u64 <= self.0, "read outside the base");
-        for (at, byte) in (offset..).zip(buf) {
-            *byte = if at < last(self.0) { 0 } else { at as u8 | 1 };
-        }
-        Ok(())
-    }
-
-    fn len(&self) -> Result<u64, Fault> {
-        Ok(self.0)
-    }
+    assert!(made(&[vec![0; 64 << 20]], &[]).is_err());
+    // Streams that are longer than any output needs.
+    assert!(made(&good, &vec![0; 64 << 20]).is_err());
+    assert!(made(&good, &vec![0; BLOCK]).is_err());
 }
 
 #[test]
-fn the_last_blocks_of_bases_around_2_31_and_2_32_bytes_are_copied_from_their_place() {
-    for size in [
-        (1 << 31) - 1,
-        1 << 31,
-        (1 << 31) + 1,
-        (1 << 32) - 1,
-        1 << 32,
-        (1u64 << 32) + 1,
+fn runs_of_a_difference_stay_in_their_pieces_and_carry_goes_on_in_them_alone() {
+    // Bytes of the base: 255 255 0 1, then as they are.
+    let mut base = blocks(&[1, 2, 3, 4]);
+    base[..4].copy_from_slice(&[255, 255, 0, 1]);
+    let all = 4 * BLOCK as u64;
+    let one = [number(1), number(all), number(0), zigzag(0)];
+    let make = |coded: Vec<u8>, start: &[u8]| {
+        let mut wanted = base.clone();
+        wanted[..start.len()].copy_from_slice(start);
+        Forged::segment(DIFFERENCE, &[(0, 4)], coded, wanted).made(&base)
+    };
+    let runs = |control: &[Vec<u8>], runs: &[(u64, &[u8])]| difference(control, runs, &[]);
+    // One is added to the first byte, and carried through two.
+    assert!(make(runs(&one, &[(0, &[1])]), &[0, 0, 1, 1]).is_ok());
+    // One is taken from the third, and from the fourth in its turn.
+    assert!(make(runs(&one, &[(2, &[0xff])]), &[255, 255, 255, 0]).is_ok());
+    // Both: what is carried from the first meets the second run.
+    let both: [(u64, &[u8]); 2] = [(0, &[1]), (1, &[0xff])];
+    assert!(make(runs(&one, &both), &[0, 0, 0, 1]).is_ok());
+    // Two pieces: what the first would carry ends with it.
+    let cut = [
+        number(2),
+        number(1),
+        number(all - 1),
+        number(0),
+        number(0),
+        zigzag(0),
+        zigzag(0),
+    ];
+    assert!(make(runs(&cut, &[(0, &[1])]), &[0, 255, 0, 1]).is_ok());
+    // A run that goes from one piece into the next, one behind the last, one of no length.
+    for (what, control, run) in [
+        ("two pieces", &cut[..], (0, &[1u8, 1][..])),
+        ("behind the end", &one[..], (all, &[1][..])),
+        ("past the end", &one[..], (all - 1, &[1, 1][..])),
+        ("nowhere", &one[..], (u64::MAX, &[1][..])),
+        ("no length", &one[..], (0, &[][..])),
     ] {
-        let place = last(size);
-        let target_bytes = size - place;
-        let forged = Forged {
-            kind: Kind::File,
-            base_bytes: size,
-            target_bytes,
-            runs: vec![number(3 << 2 | 1)],
-            shifts: zigzag((place / BLOCK as u64) as i64),
-            segment: None,
-            coded: Vec::new(),
-            output: Vec::new(),
-        };
-        let mut expected = vec![0; target_bytes as usize];
-        Sparse(size).read_at(place, &mut expected).unwrap();
-        assert!(forged.made(&Sparse(size)).unwrap() == expected, "{size}");
-        // One block further lies outside.
-        let beyond = Forged {
-            shifts: zigzag((place / BLOCK as u64) as i64 + 1),
-            ..forged
-        };
-        assert!(beyond.index().is_err(), "{size}");
+        assert!(make(runs(control, &[run]), &[]).is_err(), "{what}");
+    }
+    // Values that no run takes, a run without values, a gap without length.
+    let plain = one.concat();
+    let none = [const { Vec::new() }; 5];
+    let some = [vec![1], vec![], vec![], vec![], vec![]];
+    for (what, streams) in [
+        ("values left", coded(&plain, &[], &[], &some, &[])),
+        ("no values", coded(&plain, &[0], &[1], &none, &[])),
+        ("no length", coded(&plain, &[0, 0], &[1], &some, &[])),
+        ("no gap", coded(&plain, &[0], &[1, 1], &some, &[])),
+    ] {
+        assert!(make(streams, &[]).is_err(), "{what}");
     }
 }

@@ -7,6 +7,7 @@
 pub mod apply;
 mod code;
 pub mod decode;
+mod difference;
 pub mod model;
 mod read;
 pub mod split;

@@ -34,6 +34,14 @@ pub const CODED_MAX: u32 = 2 << 20;
 /// hundred thousand pieces of a segment of a million bytes.
 pub(crate) const CONTROL_MAX: usize = 1 << 20;
 
+/// A byte of a difference is changed by at most one number of a gap, one of a length and one value, and a gap
+/// is between two of them: three for each two bytes of output, and room to spare.
+pub(crate) const STREAMS_PER_BYTE: usize = 2;
+
+/// Streams of values of a difference, by how long the run is: 1, 2, 3, 4, and 5 or more. Addresses in
+/// code have four bytes, small offsets one or two, and each kind is more like itself than like the others.
+pub(crate) const VALUE_STREAMS: usize = 5;
+
 /// Digests of one segment in the body: probe, output, coded bytes.
 pub(crate) const DIGESTS_BYTES: usize = 4 + 32 + 32;
 
@@ -134,7 +142,8 @@ impl Coding {
             Self::Raw => 1,
             Self::Zstd => 2,
             Self::Prefix => 3,
-            Self::Difference => 4,
+            // 4 was a difference with a byte for each that it adds nothing to.
+            Self::Difference => 5,
         }
     }
 

@@ -5,7 +5,7 @@
 
 use alloc::vec::Vec;
 
-use crate::delta::model::CONTROL_MAX;
+use crate::delta::model::{CONTROL_MAX, VALUE_STREAMS};
 use crate::encode::delta::patch::frame;
 use crate::encode::delta::suffix::Suffixes;
 use crate::encode::delta::write::{number, signed};
@@ -44,30 +44,76 @@ impl<'a> Difference<'a> {
 
     /// The coded bytes.
     pub(super) fn code(&self, level: i32) -> Result<Vec<u8>> {
-        let (mut add, mut extra) = (Vec::new(), Vec::new());
+        let (mut runs, mut extra) = (Runs::default(), Vec::new());
         for step in &self.steps {
-            let pairs = self.out[step.out..][..step.add].iter();
-            let pairs = pairs.zip(&self.base[step.base..][..step.add]);
-            add.extend(pairs.map(|(new, old)| new.wrapping_sub(*old)));
+            let new = &self.out[step.out..][..step.add];
+            runs.piece(&self.base[step.base..][..step.add], new);
             extra.extend_from_slice(&self.out[step.out + step.add..][..step.extra]);
         }
         let control = control(&self.steps);
         if control.len() > CONTROL_MAX {
             return Ok(self.out.to_vec()); // as long as raw: never chosen
         }
-        let stream = |bytes: &[u8]| match bytes {
-            [] => Ok(Vec::new()),
-            _ => frame(bytes, &[], level),
-        };
-        let (control, add) = (stream(&control)?, stream(&add)?);
-        let extra = extra_stream(&extra, self.base, level)?;
-        let mut coded = Vec::new();
-        number(&mut coded, control.len() as u64);
-        number(&mut coded, add.len() as u64);
-        for part in [control, add, extra] {
-            coded.extend_from_slice(&part);
+        let [one, two, three, four, more] = &runs.values;
+        let plain = [
+            &control,
+            &runs.gaps,
+            &runs.lengths,
+            one,
+            two,
+            three,
+            four,
+            more,
+        ];
+        let (mut coded, mut frames) = (Vec::new(), Vec::new());
+        for stream in plain {
+            let before = frames.len();
+            if !stream.is_empty() {
+                frames.extend(frame(stream, &[], level)?);
+            }
+            number(&mut coded, (frames.len() - before) as u64);
         }
+        coded.extend(frames);
+        coded.extend(extra_stream(&extra, self.base, level)?);
         Ok(coded)
+    }
+}
+
+/// What is added to the pieces, with carry: an address that moved by one distance has the same digits of
+/// difference wherever it stands, which it has not where each byte is taken for itself.
+#[derive(Default)]
+struct Runs {
+    /// Bytes since the run before to which nothing is added.
+    gap: u64,
+    gaps: Vec<u8>,
+    lengths: Vec<u8>,
+    values: [Vec<u8>; VALUE_STREAMS],
+}
+
+impl Runs {
+    fn piece(&mut self, old: &[u8], new: &[u8]) {
+        let (mut carry, mut run) = (0, Vec::new());
+        for (old, new) in old.iter().zip(new) {
+            let value = i16::from(new.wrapping_sub(*old) as i8) - carry;
+            let value = i16::from(value as i8);
+            carry = (i16::from(*old) + value + carry) >> 8;
+            match value {
+                0 => self.finish(&mut run, 1),
+                value => run.push(value as u8),
+            }
+        }
+        self.finish(&mut run, 0);
+    }
+
+    /// The run is over; so many bytes without additions follow.
+    fn finish(&mut self, run: &mut Vec<u8>, after: u64) {
+        if !run.is_empty() {
+            number(&mut self.gaps, self.gap);
+            number(&mut self.lengths, run.len() as u64);
+            self.values[run.len().min(VALUE_STREAMS) - 1].append(run);
+            self.gap = 0;
+        }
+        self.gap += after;
     }
 }
 
