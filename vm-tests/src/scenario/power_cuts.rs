@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
 use crate::host::{capture, say};
 use crate::image::{Built, Wanted};
@@ -138,7 +139,9 @@ fn converge(
 /// With nobody to ask (the repository of its settings is gone), the node ends on one of the releases, committed;
 /// gives its version.
 fn comes_to_rest(node: &mut Node, releases: &[Built; 3]) -> Result<String> {
-    node.wait_status("a node at rest", is_kept)?;
+    node.wait_status("a node at rest", |status| {
+        is_kept(status) || waits_for_a_look(status)
+    })?;
     let runs = node.enforced()?;
     ensure!(
         releases
@@ -148,6 +151,14 @@ fn comes_to_rest(node: &mut Node, releases: &[Built; 3]) -> Result<String> {
     );
     say(&format!("at rest on {}", runs.version));
     Ok(runs.version)
+}
+
+/// A blessed release runs, and the restart into what is armed beside it waits for a last look at the repository.
+fn waits_for_a_look(status: &Value) -> bool {
+    let booted = &status["booted"];
+    let ready = status["phase"] == "staged" || status["phase"] == "activated";
+    let blessed = booted["entry"].is_string() && booted["tries"].is_null();
+    ready && blessed && booted["denied"] != true && status["waits-for"][0]["code"] == "offline"
 }
 
 struct Replay<'a> {
