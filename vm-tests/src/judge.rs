@@ -21,8 +21,9 @@ use crate::replay::Entry;
 /// only, so `sfdisk` looks at every fiftieth.
 const FSCK_EVERY: u64 = 10;
 const TABLE_EVERY: u64 = 50;
-/// Where the root block of a hash tree lies: behind the superblock, which has a block of its own.
-const ROOT_BLOCK: u64 = 4096;
+/// Superblock and root block of a hash tree, a block each: what a slot claims by. Without either it claims
+/// nothing, and both are zeroed in one write, which a cut may tear.
+const CLAIM: usize = 2 * 4096;
 /// Starts that the model makes before it gives up: as many as an entry can have tries, for two entries.
 const STARTS: usize = 20;
 
@@ -32,7 +33,7 @@ struct Known {
     uki: [u8; 32],
     sort_key: String,
     version: String,
-    root_block: Vec<u8>,
+    claim: Vec<u8>,
 }
 
 /// One file of the loader's folder.
@@ -67,14 +68,14 @@ impl Judge {
         let known = releases.iter().map(|built| {
             let uki = std::fs::read(&built.uki)?;
             let info = pe::read_uki(&built.version, &uki)?;
-            let mut root_block = vec![0; 4096];
-            std::fs::File::open(&built.tree)?.read_exact_at(&mut root_block, ROOT_BLOCK)?;
+            let mut claim = vec![0; CLAIM];
+            std::fs::File::open(&built.tree)?.read_exact_at(&mut claim, 0)?;
             Ok(Known {
                 built: built.clone(),
                 uki: Sha256::digest(&uki).into(),
                 sort_key: info.os_release.sort_key().to_owned(),
                 version: info.os_release.version().to_owned(),
-                root_block,
+                claim,
             })
         });
         Ok(Self {
@@ -248,17 +249,14 @@ impl Judge {
         Ok(entries)
     }
 
-    /// A slot whose tree has a release's root block holds that release: a half-written slot can never be taken
-    /// for a whole one.
+    /// A slot whose tree has a release's superblock and root block holds that release: a half-written slot can never
+    /// be taken for a whole one.
     fn claims(&mut self, when: &str) -> Result<()> {
         for slot in ["a", "b"] {
-            let place = self.raw.partition(&format!("root-{slot}-verity"))?.offset + ROOT_BLOCK;
-            let mut found = vec![0; 4096];
+            let place = self.raw.partition(&format!("root-{slot}-verity"))?.offset;
+            let mut found = vec![0; CLAIM];
             std::fs::File::open(self.raw.path())?.read_exact_at(&mut found, place)?;
-            let claimed = self
-                .known
-                .iter()
-                .position(|known| known.root_block == found);
+            let claimed = self.known.iter().position(|known| known.claim == found);
             if let Some(claimed) = claimed {
                 let held = self.content(slot)?;
                 ensure!(
