@@ -323,8 +323,11 @@ fn numbers(bytes: &[u8]) -> Option<Vec<u64>> {
     Some(all)
 }
 
-/// What is added to each byte of the pieces, one behind the other, and where runs begin and end.
-fn additions(streams: &[Vec<u8>]) -> Option<(Vec<(u64, u64)>, Vec<(u64, i16)>)> {
+/// Where runs begin and end, and what is added to which byte, the pieces one behind the other.
+type Additions = (Vec<(u64, u64)>, Vec<(u64, i16)>);
+
+/// Additions by the streams of a difference.
+fn additions(streams: &[Vec<u8>]) -> Option<Additions> {
     let (gaps, lengths) = (numbers(&streams[1])?, numbers(&streams[2])?);
     if gaps.len() != lengths.len() {
         return None;
