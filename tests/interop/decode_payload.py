@@ -200,7 +200,7 @@ def delta(path, index_bytes, base_path, out):
         at += coded_bytes
         check(sha256(coded) == digest[36:68], "coded bytes do not verify")
         how = {1: lambda: coded, 2: lambda: frame(coded), 3: lambda: frame(coded, mine)}
-        how[4] = lambda: difference(coded, mine)
+        how[5] = lambda: difference(coded, mine)
         plain = how[coding]()
         check(len(plain) == blocks * BLOCK and sha256(plain) == digest[4:36], "an output does not verify")
         check(sha256(plain[:BLOCK])[:4] == digest[:4], "a hint is wrong")
