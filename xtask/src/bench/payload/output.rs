@@ -21,7 +21,7 @@ const INTRODUCTION: &str = "\
 images and machine, and holds each promise against its bar. This page, [benchmarks.json](benchmarks.json) and
 [benchmarks.svg](benchmarks.svg) are what one run has written (`--out docs`). What a tool makes is kept between runs with
 its figures, since the same inputs give the same bytes; applying is measured in each run. Kills and memory of other
-updates are in [bench.md](bench.md).
+updates are in [bench.md](bench.md); why bars are missed is in [benchmarks-missed.md](benchmarks-missed.md).
 
 Pairs, from Debian packages (`images/make.sh`): `refresh` is a release to the same with all security updates, kernel
 included; `refresh-unpacked` the same with the kernel stored unpacked; `hotfix` one package; `week` what one week
