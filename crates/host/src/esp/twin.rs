@@ -3,14 +3,12 @@
 //! Each is preallocated once and then overwritten in place, one 512-byte copy at a time, so that no
 //! write of it ever touches the allocation table or a folder.
 
-use std::fs::File;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 
-use nix::fcntl::OFlag;
 use twinroot_core::bootfmt::twin::{FILE, Write};
 use twinroot_ports::Outcome;
 
-use super::volume::{Volume, esp_failure, write_durably};
+use super::volume::{Volume, esp_failure, open_write, write_durably};
 
 /// The file's bytes; none where there is no file.
 pub(super) fn bytes(volume: &Volume, path: &str) -> Outcome<Vec<u8>> {
@@ -32,12 +30,7 @@ pub(super) fn prepare(volume: &Volume, path: &str) -> Outcome<()> {
 /// Overwrites one copy, durably.
 pub(super) fn overwrite(volume: &Volume, name: &str, write: &Write) -> Outcome<()> {
     let path = volume.path(name);
-    let flags = (OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).bits();
-    let file = File::options()
-        .write(true)
-        .custom_flags(flags)
-        .open(&path)
-        .map_err(|error| esp_failure(&path, "open", &error))?;
+    let file = open_write(&path).map_err(|error| esp_failure(&path, "open", &error))?;
     file.write_all_at(&write.bytes, write.offset as u64)
         .and_then(|()| file.sync_data())
         .map_err(|error| esp_failure(&path, "write", &error))
