@@ -82,24 +82,31 @@ pub struct Outcome {
     pub payload: u64,
 }
 
-/// Runs the kills and prints the figures.
+/// Runs the kills and prints the figures. The machine of a run that failed is left for a person to look at.
 pub fn run(args: &Args) -> Result<()> {
-    let folder = run::target_dir().join("kill-test");
-    if folder.exists() {
-        std::fs::remove_dir_all(&folder).context("cannot clear the folder of the last run")?;
+    // A folder of its own: the test set plays it too, perhaps at the same time.
+    let folder = tempfile::TempDir::with_prefix_in("kill-", run::target_dir())
+        .context("cannot make a folder for the machine")?;
+    let done = kills(args, folder.path());
+    if done.is_ok() {
+        return folder
+            .close()
+            .context("cannot clear the folder of this run");
     }
-    std::fs::create_dir_all(&folder)
-        .with_context(|| format!("cannot make {}", folder.display()))?;
+    let left = folder.keep();
+    done.with_context(|| format!("the machine is left in {}", left.display()))
+}
+
+fn kills(args: &Args, folder: &Path) -> Result<()> {
     if let (Some(way), Some(images)) = (args.way, &args.images) {
-        real::run(args, way, images, &folder)?;
-        return std::fs::remove_dir_all(&folder).context("cannot clear the folder of this run");
+        return real::run(args, way, images, folder);
     }
-    let outcome = Test::new(args, &folder)?.run(args)?;
+    let outcome = Test::new(args, folder)?.run(args)?;
     println!(
         "{} kills in {} updates, {} restarts; all ended in the new release; sent {} bytes for payloads of {} bytes",
         outcome.kills, outcome.updates, outcome.restarts, outcome.sent, outcome.payload
     );
-    std::fs::remove_dir_all(&folder).context("cannot clear the folder of this run")
+    Ok(())
 }
 
 struct Test {
