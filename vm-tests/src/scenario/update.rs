@@ -63,12 +63,27 @@ fn arrive(lab: &mut Lab, [old, new]: [&Wanted; 2], memory: u32) -> Result<()> {
     let proof = node.json(&["verify"])?;
     ensure!(proof["all-good"] == true, "`twinroot verify` says {proof}");
     expect_history(&mut node, &new)?;
+    if new.variant.as_deref() != Some("test") {
+        ssh_with_own_keys(&mut node)?;
+    }
     let disk = node.power_off()?;
     expect_slot(&disk, "a", &old)?;
     expect_slot(&disk, "b", &new)?;
     expect_entries(&disk, &[&old, &new])?;
     committed_start(lab, &mut node, old.variant.as_deref() == Some("test"))?;
     node.passed();
+    Ok(())
+}
+
+/// The SSH server is off. Once it is turned on, the host has keys of its own: the image brings none.
+fn ssh_with_own_keys(node: &mut Node) -> Result<()> {
+    let key = "/etc/ssh/ssh_host_ed25519_key";
+    node.sh(&format!(
+        "! systemctl -q is-active ssh.service ssh.socket && test ! -e {key}"
+    ))?;
+    node.sh("systemctl start ssh.service && systemctl is-active ssh.service")?;
+    let mode = node.sh(&format!("stat -c %a {key}"))?;
+    ensure!(mode.trim() == "600", "{key} has mode {mode}");
     Ok(())
 }
 

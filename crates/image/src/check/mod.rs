@@ -57,6 +57,7 @@ pub fn run(order: &Order) -> Outcome<Report> {
         format!("{} files: owners, modes, devices", entries.len()),
         rules::modes(&entries, &variant.part.setuid),
     );
+    report.add("no private key".into(), rules::keys(&root)?);
     let (programs, missing) = elf::closure(&root, &entries)?;
     report.add(
         format!("{programs} programs and libraries: everything they need is there"),

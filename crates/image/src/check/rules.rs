@@ -114,6 +114,14 @@ pub(super) fn modes(entries: &[Entry], setuid: &[String]) -> Vec<Finding> {
     findings
 }
 
+/// No private key, which every host of the release would share.
+pub(super) fn keys(root: &Path) -> Outcome<Vec<Finding>> {
+    let remedy = "take it out, and let each host make its own";
+    let found = crate::tree::secrets::private_keys(root)?;
+    let finding = |path: &String| Finding::new("private-key", path, remedy);
+    Ok(found.iter().map(finding).collect())
+}
+
 /// Units that something in the image starts, and the project's own.
 pub(super) fn units_that_start(entries: &[Entry]) -> Vec<String> {
     const FOLDER: &str = "usr/lib/systemd/system/";

@@ -7,6 +7,7 @@ pub(crate) mod kernel;
 mod packages;
 mod prune;
 mod release;
+pub(crate) mod secrets;
 mod units;
 mod var;
 
@@ -102,6 +103,7 @@ pub fn make(root: &Path, wanted: &Wanted<'_>) -> Outcome<Tree> {
     catalog::settle(root)?;
     var::settle(root)?;
     clean(root)?;
+    secrets::refuse(root)?;
     let about = sbom::About {
         product: stamp.product,
         version: stamp.version,
@@ -267,6 +269,7 @@ fn clean(root: &Path) -> Outcome<()> {
     ] {
         files::remove(&root.join(name))?;
     }
+    secrets::forget(root)?;
     // Copies that the tools for passwd and group leave behind.
     for path in files::list(&root.join("etc"))? {
         if path.to_string_lossy().ends_with('-') {
