@@ -145,6 +145,7 @@ fn boot(disk: &Path, commands: &[String]) -> Result<()> {
             .channel
             .run(&["/bin/sh", "-c", command], Deadline::seconds(300))?;
         print!("# {command}\n{}{}", said.stdout, said.stderr);
+        println!("({:.1} CPU-seconds)", running.cpu()?.as_secs_f64());
         if said.code != 0 {
             bail!("`{command}` ended with {} in the guest", said.code);
         }
