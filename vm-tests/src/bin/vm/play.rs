@@ -12,7 +12,7 @@ use vm_tests::qemu::InfraStall;
 use vm_tests::scenario::{ALL, Scenario};
 
 /// What the build host needs, and the Debian packages that bring it.
-const NEEDS: [(&str, &str); 13] = [
+const NEEDS: [(&str, &str); 16] = [
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("qemu-img", "qemu-utils"),
     ("mmdebstrap", "mmdebstrap"),
@@ -21,6 +21,9 @@ const NEEDS: [(&str, &str); 13] = [
     ("sfdisk", "fdisk"),
     ("mke2fs", "e2fsprogs"),
     ("veritysetup", "cryptsetup-bin"),
+    ("modprobe", "kmod"),
+    ("xz", "xz-utils"),
+    ("systemd-sysusers", "systemd"),
     ("setpriv", "util-linux"),
     ("swtpm", "swtpm"),
     ("swtpm_setup", "swtpm-tools"),
