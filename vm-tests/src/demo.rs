@@ -56,7 +56,13 @@ pub fn tell(lab: &mut Lab) -> Result<()> {
     show(&mut node, "twinroot status")?;
     show(&mut node, "twinroot history")?;
 
-    chapter("Both slots are proven against the signed releases");
+    chapter(
+        "What the bad release has left is written over; both slots are proven against the signed releases",
+    );
+    show(&mut node, "twinroot verify || twinroot repair")?;
+    node.wait_status("a repaired slot", |status| {
+        status["phase"] == "idle" && status["other"]["release"]["version"] == "1.1"
+    })?;
     show(&mut node, "twinroot verify")?;
     node.power_off()?;
     node.passed();

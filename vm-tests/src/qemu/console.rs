@@ -108,11 +108,17 @@ fn plain(text: &str) -> String {
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
         if c == '\u{1b}' {
-            // CSI: parameters up to a letter; any other sequence is one character long.
-            if chars.next_if_eq(&'[').is_some() {
-                while chars.next().is_some_and(|c| !c.is_ascii_alphabetic()) {}
-            } else {
-                chars.next();
+            // ECMA-48: CSI has parameters up to a letter; OSC (systemd sets a title and a colour) goes up to a bell
+            // or to ESC \, of which the backslash is the next sequence's; any other is one character long.
+            match chars.next() {
+                Some('[') => while chars.next().is_some_and(|c| !c.is_ascii_alphabetic()) {},
+                Some(']') => {
+                    while chars
+                        .next_if(|c| !['\u{7}', '\u{1b}'].contains(c))
+                        .is_some()
+                    {}
+                }
+                _ => (),
             }
         } else if !c.is_control() {
             out.push(c);
@@ -131,6 +137,7 @@ mod tests {
             plain("\u{1b}[2J\u{1b}[01;01H[  \u{1b}[0;32mOK\u{1b}[0m  ] up\r\n"),
             "[  OK  ] up"
         );
+        assert_eq!(plain("a\u{1b}]104\u{7}b\u{1b}]0;title\u{1b}\\c"), "abc");
     }
 
     #[test]
