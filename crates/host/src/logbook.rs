@@ -20,8 +20,12 @@ pub(crate) const FOLDER: &str = "/var/log/journal";
 const FILES: usize = 16;
 /// Boots of a file that are looked at, newest first: as many as the tries of a release, and some in between.
 const BOOTS: usize = 16;
-/// Entries that are read from the end: texts of a few words fill 4 KiB with a hundred.
-const LAST: u64 = 400;
+/// Entries that are read from the end: texts of a few words fill 4 KiB with a hundred, and a restart in good order
+/// logs some two hundred.
+const LAST: usize = 400;
+/// The agent's own line that ends a trial. Behind it stands the restart that it asked for, which says nothing of
+/// the reason.
+const OVER: &str = "twinroot: trial-failed ";
 
 /// The last `most` bytes of what a boot has logged; empty where no journal of it is there.
 pub(crate) fn last_words(folder: &Path, boot: BootId, most: usize) -> String {
@@ -95,20 +99,18 @@ fn runs(file: &File) -> Vec<Run<'_>> {
 
 /// The end of what these runs say, the newest first.
 fn words(runs: &[Run<'_>], most: usize) -> String {
-    let mut lines: Vec<String> = Vec::new();
-    let (mut bytes, mut read) = (0, 0);
-    'all: for run in runs {
-        for number in (run.first..=run.last).rev() {
-            if bytes >= most || read >= LAST {
-                break 'all;
-            }
-            read += 1;
-            let Some(line) = line(&run.file.fields(number)) else {
-                continue;
-            };
-            bytes += line.len();
-            lines.push(line);
-        }
+    let entries = runs.iter().flat_map(|run| {
+        let numbers = (run.first..=run.last).rev();
+        numbers.map(|number| run.file.fields(number))
+    });
+    let last = entries.take(LAST).filter_map(|fields| line(&fields));
+    end_of(last.collect(), most)
+}
+
+/// The last `most` bytes of these lines, the newest first, up to where the agent has ended the trial.
+fn end_of(mut lines: Vec<String>, most: usize) -> String {
+    if let Some(over) = lines.iter().position(|line| line.starts_with(OVER)) {
+        lines.drain(..over);
     }
     lines.reverse();
     tail(&lines.concat(), most).to_owned()

@@ -1,6 +1,6 @@
 //! Scenario 3: a release that starts, and whose workload does not.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::early_panic::denial;
 use crate::image::Wanted;
@@ -31,7 +31,29 @@ pub(super) fn play(lab: &mut Lab) -> Result<()> {
             reason.contains("workload"),
             "the reason does not name the check: {reason}"
         );
+        node.wait_committed("1.1")?;
+        expect_last_words(&mut node, version)?;
     }
     node.passed();
+    Ok(())
+}
+
+/// What is kept of the trial's journal ends with what the agent said of it, and not with the restart that followed.
+fn expect_last_words(node: &mut Node, version: &str) -> Result<()> {
+    let history = node.json(&["history"])?;
+    let lines = history["lines"].as_array().cloned().unwrap_or_default();
+    let denied = |line: &&serde_json::Value| {
+        line["what"] == "denied" && line["release"]["version"] == version
+    };
+    let journal = lines
+        .iter()
+        .rfind(denied)
+        .and_then(|line| line["left"]["journal"].as_str())
+        .with_context(|| format!("no journal of {version} in its line of history: {history}"))?;
+    let last = journal.lines().last().unwrap_or_default();
+    ensure!(
+        last.starts_with(&format!("twinroot: trial-failed {version}")),
+        "the journal of {version} ends with: {last}"
+    );
     Ok(())
 }
