@@ -150,6 +150,22 @@ fn a_slot_that_rotted_is_found_and_repaired() {
     assert_eq!(node.running(), "1.2");
 }
 
+#[test]
+fn what_is_left_of_a_denied_release_is_to_be_written_over_and_not_applied_again() {
+    let mut node = Node::new();
+    node.publish("1.1", 3);
+    node.update();
+    node.run(&["rollback", "--reason", "too slow"]).is_good();
+    assert_eq!(node.boot(BootFault::None).as_deref(), Some("1.0"));
+    node.run(&["agent", "--once"]).is_good();
+    let verified = node.run(&["verify"]);
+    assert_eq!(verified.0.status.code(), Some(5), "{}", verified.said());
+    let said = verified.said();
+    assert!(said.contains("denied") && !said.contains("apply"), "{said}");
+    node.run(&["repair"]).is_good();
+    node.run(&["verify"]).is_good();
+}
+
 /// Changes a byte of this block of a slot's data, behind everybody's back. The slots must differ in
 /// the block.
 pub fn rot(node: &Node, slot: &str, number: u64) {

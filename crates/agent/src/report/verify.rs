@@ -139,13 +139,23 @@ fn shape(subject: &str, release: &Candidate) -> Outcome<TreeShape> {
     TreeShape::for_size(release.image().size).map_err(|e| coded(subject, &e))
 }
 
+/// A denied release has none by intent, and to apply it again would be wrong.
+fn no_image(agent: &Agent<'_>, release: &Candidate, subject: &str) -> Failure {
+    let lacking = |cause| Failure::new(Code::EntryMissing, subject, cause);
+    let wall = agent.ports().clock.now().wall;
+    match agent.records().denies_root(&release.root_hash(), wall) {
+        Some(_) => lacking("the release is denied, and its entry was removed")
+            .with_remedy("write a good release over it with `twinroot repair`"),
+        None => lacking("no entry and no staged image has its digest"),
+    }
+}
+
 /// The boot image has the signed digest and starts this root.
 fn boot_image(agent: &Agent<'_>, release: &Candidate) -> Outcome<()> {
     let uki = release.uki();
     let subject = format!("boot image of {}", release.version());
-    let lacking = |cause: &str| Failure::new(Code::EntryMissing, subject.clone(), cause);
     let image = agent.ports().bootloader.image(&uki.digest())?;
-    let image = image.ok_or_else(|| lacking("no entry and no staged image has its digest"))?;
+    let image = image.ok_or_else(|| no_image(agent, release, &subject))?;
     if digest_of(&*image, uki.size)? != Some(uki.digest()) {
         return Err(Failure::new(
             Code::DigestMismatch,
