@@ -48,7 +48,7 @@ impl Outcome {
         }
         after.esp = after.esp.after_cut(&mut || replay.keep());
         after.files = after.files.after_cut(&mut replay);
-        after.variables.restart();
+        after.variables.power_cut();
         after.running = None;
         after.reboot_requested = false;
         after.since_boot = 0;

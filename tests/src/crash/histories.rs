@@ -130,6 +130,11 @@ impl Book {
         ];
         all.extend(self.failed_trials(&installed));
         all.push(self.history("manual rollback", updated.clone(), vec![rollback()], "1.0"));
+        // The pin is gone with the power, and the loader takes the newest again.
+        let mut forgetful = updated.clone();
+        forgetful.variables.forgetful = true;
+        let name = "manual rollback, firmware forgets";
+        all.push(self.history(name, forgetful, vec![rollback()], "1.0"));
         all.push(self.withdrawal(driver)?);
         all.push(self.rotation(driver)?);
         all.push(self.patched(driver)?);

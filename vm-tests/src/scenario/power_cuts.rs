@@ -95,7 +95,8 @@ fn recorded(lab: &Lab, releases: &[Built; 3]) -> Result<(PathBuf, Node)> {
     Ok((base, node))
 }
 
-/// Some states are really booted, and each must come up by itself and come to rest on a release that was there.
+/// Some states are really booted, and each must come up by itself and come to rest on a release that was there. Their
+/// firmware has its variables from the factory, as if the cut had taken them too: what the node relies on lies on disk.
 /// Some of these then take the release that was never on the disk, committed and proven.
 fn converge(
     lab: &mut Lab,

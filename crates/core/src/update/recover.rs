@@ -8,7 +8,7 @@
 //! | on trial | rolling back from it | go on rolling back |
 //! | on trial | anything else, or nothing | `Trial` |
 //! | blessed | blessing or committing it | finish committing |
-//! | blessed | rolling back from another | arrived: `Idle` |
+//! | blessed | rolling back from another | arrived: its entry goes, then `Idle` |
 //! | blessed | rolling back from it | tell the loader again |
 //! | blessed | activated, rebooting or trial of another, whose tries are used up or whose one-shot is spent | `Denying` |
 //! | blessed | activated or rebooting, not tried yet | verify again, prove again, arm again |

@@ -1,6 +1,7 @@
 //! Rolling back: the node leaves what runs, because its trial failed or because a person asked.
-//! First it is remembered, then the loader is told, then the node restarts: cut anywhere, the next
-//! start comes to the same end.
+//! First it is remembered, then the loader is told, then the node restarts; on the other slot the entry
+//! of what was left goes, and only then is the node idle: cut anywhere, the next start comes to the
+//! same end, even where the firmware has lost what the loader was told.
 
 use alloc::string::ToString;
 
@@ -63,6 +64,11 @@ pub(super) fn on(
             ),
         ) => reboot_now(ctx, from, cause),
         (BackStep::Reboot, Event::Tick) if wants_reboot(cause) => reboot_now(ctx, from, cause),
+        (BackStep::Retire, Event::Done(EffectKind::Retire)) => ended(ctx, from, cause),
+        // An ESP that cannot be written now. Not written down, so that the next start tries again.
+        (BackStep::Retire, Event::Failed { failure, .. }) => ctx
+            .idle(super::checking::waits_for(ctx, &failure))
+            .note("failed", Some(from.release.clone()), failure.to_string()),
         (_, Event::Failed { failure, .. }) => ctx
             .go(Phase::Blocked {
                 failure: failure.clone(),
@@ -70,7 +76,9 @@ pub(super) fn on(
             .persist(ctx)
             .note("failed", Some(from.release.clone()), failure.to_string())
             .refuse(failure),
-        (BackStep::Deny | BackStep::Switch | BackStep::Reboot, other) => ctx.rest(other),
+        (BackStep::Deny | BackStep::Switch | BackStep::Reboot | BackStep::Retire, other) => {
+            ctx.rest(other)
+        }
     }
 }
 
@@ -139,20 +147,25 @@ fn reboot_now(ctx: &Ctx<'_>, from: &OnTrial, cause: &Cause) -> Transition {
         .then(Effect::Reboot { reason })
 }
 
-/// Back on the other slot: done. What was left is denied, so its entry goes: the initramfs and the
-/// loader must not come upon it by themselves.
+/// Back on the other slot. What was left is denied, so its entry goes: neither the initramfs nor a loader
+/// that has lost its pin must come upon it. Until it is gone, the node is not idle.
 pub(super) fn arrived(ctx: &Ctx<'_>, from: &OnTrial, cause: &Cause) -> Transition {
+    match ctx.removable(&from.release.root_hash) {
+        Some(entry) => enter(ctx, from, cause, BackStep::Retire)
+            .persist(ctx)
+            .then(Effect::Retire(entry.stem.clone())),
+        None => ended(ctx, from, cause),
+    }
+}
+
+fn ended(ctx: &Ctx<'_>, from: &OnTrial, cause: &Cause) -> Transition {
     let detail = match cause {
         Cause::Trial(failure) => failure.to_string(),
         Cause::Person { reason, .. } => reason.clone(),
     };
-    let transition = ctx.idle(ctx.nothing_newer()).persist(ctx).note(
+    ctx.idle(ctx.nothing_newer()).persist(ctx).note(
         "rolled-back",
         Some(from.release.clone()),
         detail,
-    );
-    match ctx.removable(&from.release.root_hash) {
-        Some(entry) => transition.then(Effect::Retire(entry.stem.clone())),
-        None => transition,
-    }
+    )
 }

@@ -159,6 +159,8 @@ pub enum BackStep {
     Switch,
     /// Wait for the reboot.
     Reboot,
+    /// On the other slot: remove the entry of the release that was left.
+    Retire,
 }
 
 /// Steps of blessing.

@@ -74,8 +74,9 @@ impl Figures {
 pub const ASSUMPTIONS: &str = "\
 assumes: the disk honours FLUSH; a sector of 512 bytes is old or new; the journal of the state
          partition keeps the order of names; a FAT directory entry with its long name lies in one
-         sector; the loader's own rename is one sector write; EFI variables are durable when set;
-         what is signed is what was built (Secure Boot on); no second machine writes to the disk";
+         sector; the loader's own rename is one sector write; EFI variables are durable when set, but where
+         a history says otherwise; what is signed is what was built (Secure Boot on); no second machine
+         writes to the disk";
 
 /// The head of the table.
 #[must_use]

@@ -12,6 +12,8 @@ pub struct Variables {
     volatile: BTreeMap<String, Vec<u8>>,
     /// Writes fail: full or write-protected store.
     pub read_only: bool,
+    /// A power cut loses them all: an empty battery, or a virtual machine that is moved without them.
+    pub forgetful: bool,
 }
 
 impl Variables {
@@ -60,6 +62,14 @@ impl Variables {
     /// The firmware starts: variables of the last boot are gone.
     pub fn restart(&mut self) {
         self.volatile.clear();
+    }
+
+    /// The power has gone.
+    pub fn power_cut(&mut self) {
+        self.restart();
+        if self.forgetful {
+            self.durable.clear();
+        }
     }
 
     /// What survives.
