@@ -19,6 +19,9 @@ struct Arguments {
     /// Only histories whose name contains this
     #[arg(long)]
     history: Option<String>,
+    /// A power cut takes the EFI variables too, in every history
+    #[arg(long)]
+    forgetful: bool,
     /// Seed of everything that is sampled
     #[arg(long)]
     seed: Option<u64>,
@@ -41,13 +44,18 @@ fn main() -> ExitCode {
     }
     let book = Book::new();
     let node = Node::new(book.anchor());
-    let histories = match book.all(&node) {
+    let mut histories = match book.all(&node) {
         Ok(histories) => histories,
         Err(violation) => {
             println!("without a cut: {violation}");
             return ExitCode::FAILURE;
         }
     };
+    if arguments.forgetful {
+        for history in &mut histories {
+            history.start.variables.forgetful = true;
+        }
+    }
     let wanted = arguments.history.unwrap_or_default();
     println!("seed {}", budget.seed);
     println!("{}", head());
