@@ -23,9 +23,9 @@ const BOOTS: usize = 16;
 /// Entries that are read from the end: texts of a few words fill 4 KiB with a hundred, and a restart in good order
 /// logs some two hundred.
 const LAST: usize = 400;
-/// The agent's own line that ends a trial. Behind it stands the restart that it asked for, which says nothing of
-/// the reason.
-const OVER: &str = "twinroot: trial-failed ";
+/// `TWINROOT_WHAT=` of the entry with which the agent ends a trial. Behind it stands the restart that it asked for,
+/// which says nothing of the reason.
+const OVER: &[u8] = b"trial-failed";
 
 /// The last `most` bytes of what a boot has logged; empty where no journal of it is there.
 pub(crate) fn last_words(folder: &Path, boot: BootId, most: usize) -> String {
@@ -103,16 +103,15 @@ fn words(runs: &[Run<'_>], most: usize) -> String {
         let numbers = (run.first..=run.last).rev();
         numbers.map(|number| run.file.fields(number))
     });
-    let last = entries.take(LAST).filter_map(|fields| line(&fields));
-    end_of(last.collect(), most)
+    let last: Vec<Fields> = entries.take(LAST).collect();
+    end_of(&last, most)
 }
 
-/// The last `most` bytes of these lines, the newest first, up to where the agent has ended the trial.
-fn end_of(mut lines: Vec<String>, most: usize) -> String {
-    if let Some(over) = lines.iter().position(|line| line.starts_with(OVER)) {
-        lines.drain(..over);
-    }
-    lines.reverse();
+/// The last `most` bytes of these entries, the newest first, up to where the agent has ended the trial.
+fn end_of(last: &[Fields], most: usize) -> String {
+    let over = last.iter().position(|entry| entry.what == OVER);
+    let said = &last[over.unwrap_or(0)..];
+    let lines: Vec<String> = said.iter().rev().filter_map(line).collect();
     tail(&lines.concat(), most).to_owned()
 }
 

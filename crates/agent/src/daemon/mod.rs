@@ -2,7 +2,7 @@
 //! requests meanwhile. One thread, blocking; whoever serves the sockets meets it at the [`Desk`].
 
 mod desk;
-mod unread;
+mod own_gate;
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use twinroot_core::wire::{Action, HealthStatus};
 use twinroot_ports::Outcome;
 
 pub use desk::{Answer, Ask, Desk, Picture, Request, Woken};
-pub use unread::Unread;
+pub use own_gate::OwnGate;
 
 use crate::agent::Agent;
 use crate::{report, request};

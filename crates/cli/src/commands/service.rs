@@ -12,7 +12,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 use twinroot_agent::api::{self, Archive, Figures, Gatekeeper, Office, Peer, Sockets};
-use twinroot_agent::daemon::{Daemon, Desk, End, Service, Unread};
+use twinroot_agent::daemon::{Daemon, Desk, End, OwnGate, Service};
 use twinroot_agent::{Observer, Progress, Quiet};
 use twinroot_core::error::{Code, Failure};
 use twinroot_core::update::{HealthPurpose, HealthVerdict, Note, Phase};
@@ -47,7 +47,7 @@ pub(super) fn run(target: &Target<'_>) -> Outcome<()> {
     systemd.tell(&[NotifyState::Ready, NotifyState::Status("starting")]);
     loop {
         port.follow(node.settings().metrics.listen, &office);
-        let gates = Unread::before(node.ports().gate, &desk);
+        let gates = OwnGate::before(node.ports().gate, &desk);
         let agent = node.agent_behind(&gates, &beating)?;
         let daemon = Daemon::new(agent, node.settings(), &desk, &systemd, &random)?;
         match daemon.run()? {

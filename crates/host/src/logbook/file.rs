@@ -62,6 +62,8 @@ pub(super) struct Entry {
 pub(super) struct Fields {
     pub(super) message: Vec<u8>,
     pub(super) who: Vec<u8>,
+    /// The agent's word for what has happened (`core::journal`); empty in what others say.
+    pub(super) what: Vec<u8>,
 }
 
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
@@ -193,6 +195,7 @@ impl File {
             let value = || data[split + 1..].to_vec();
             match &data[..split] {
                 b"MESSAGE" => fields.message = value(),
+                b"TWINROOT_WHAT" => fields.what = value(),
                 b"SYSLOG_IDENTIFIER" => fields.who = value(),
                 b"_COMM" if fields.who.is_empty() => fields.who = value(),
                 _ => {}
