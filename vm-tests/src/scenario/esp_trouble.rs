@@ -3,7 +3,8 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::image::Wanted;
+use super::update::entry_stem;
+use crate::image::{Built, Wanted};
 use crate::lab::Lab;
 use crate::node::Node;
 
@@ -57,10 +58,13 @@ pub(super) fn play(lab: &mut Lab) -> Result<()> {
         node.expect_enforced(&old, "a")?;
         node.sh(trouble.put_right)?;
     }
+    lose_clusters(&mut node, &new)?;
     node.look_now()?;
     node.wait_boot()?;
     node.wait_committed("1.1")?;
     node.expect_enforced(&new, "b")?;
+    // Else nothing was in the way.
+    node.sh("journalctl -q -b -1 -k | grep -q 'FAT-fs.*deleting FAT entry beyond EOF'")?;
     let disk = node.power_off()?;
     ensure!(
         disk.esp_read("EFI/Linux/other.conf")? == b"other\n",
@@ -68,6 +72,24 @@ pub(super) fn play(lab: &mut Lab) -> Result<()> {
     );
     node.passed();
     Ok(())
+}
+
+/// The name that arming will use is there already, and its cluster is not: what a power cut leaves that keeps the
+/// folder's sector and loses the allocation table's. Made by putting the table back as it was before the file.
+fn lose_clusters(node: &mut Node, new: &Built) -> Result<()> {
+    let stem = entry_stem(&new.version, &std::fs::read(&new.uki)?);
+    // Of the boot sector: sectors before the tables, and of each table (FAT32, fatgen103 section 3).
+    node.sh(&format!(
+        "set -e
+         systemctl stop twinroot-agent.service efi.mount
+         before=$(($(od -An -tu2 -j14 -N2 /dev/vda1))) size=$(($(od -An -tu4 -j36 -N4 /dev/vda1)))
+         dd if=/dev/vda1 of=/tmp/tables skip=$before count=$((2 * size)) status=none
+         head -c 512 /dev/zero >/efi/EFI/Linux/{stem}+3.efi
+         sync
+         systemctl stop efi.mount
+         dd if=/tmp/tables of=/dev/vda1 seek=$before conv=fsync status=none"
+    ))
+    .map(drop)
 }
 
 /// What names the trouble by one of its codes: a reason to wait, found before a byte is fetched, or a failure on

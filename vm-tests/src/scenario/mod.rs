@@ -124,7 +124,7 @@ pub const ALL: &[Scenario] = &[
         number: 7,
         name: "esp-trouble-is-refused",
         promise: "an ESP that is full or read-only is refused with reason and remedy; put right, the update \
-                  succeeds, and files of others are untouched",
+                  succeeds, past a name that a cut left without clusters, and files of others are untouched",
         smoke: false,
         minutes: 5,
         play: esp_trouble::play,
