@@ -76,14 +76,20 @@ fn a_kernel_that_never_comes_up_is_given_up_after_its_tries() {
     assert_eq!(node.running(), "1.2");
 }
 
-#[test]
-fn a_person_goes_back_stays_there_and_takes_the_next_release() {
+/// A node that was updated to 1.1, that a person then sent back, and that has come to rest on 1.0.
+fn gone_back() -> Node {
     let mut node = Node::new();
     node.publish("1.1", 3);
     node.update();
     node.run(&["rollback", "--reason", "too slow"]).is_good();
     assert_eq!(node.boot(BootFault::None).as_deref(), Some("1.0"));
     node.run(&["agent", "--once"]).is_good();
+    node
+}
+
+#[test]
+fn a_person_goes_back_stays_there_and_takes_the_next_release() {
+    let mut node = gone_back();
     assert_eq!(
         node.boot(BootFault::None).as_deref(),
         Some("1.0"),
@@ -152,12 +158,7 @@ fn a_slot_that_rotted_is_found_and_repaired() {
 
 #[test]
 fn what_is_left_of_a_denied_release_is_to_be_written_over_and_not_applied_again() {
-    let mut node = Node::new();
-    node.publish("1.1", 3);
-    node.update();
-    node.run(&["rollback", "--reason", "too slow"]).is_good();
-    assert_eq!(node.boot(BootFault::None).as_deref(), Some("1.0"));
-    node.run(&["agent", "--once"]).is_good();
+    let mut node = gone_back();
     let verified = node.run(&["verify"]);
     assert_eq!(verified.0.status.code(), Some(5), "{}", verified.said());
     let said = verified.said();

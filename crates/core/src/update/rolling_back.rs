@@ -65,7 +65,8 @@ pub(super) fn on(
         ) => reboot_now(ctx, from, cause),
         (BackStep::Reboot, Event::Tick) if wants_reboot(cause) => reboot_now(ctx, from, cause),
         (BackStep::Retire, Event::Done(EffectKind::Retire)) => ended(ctx, from, cause),
-        // An ESP that cannot be written now. Not written down, so that the next start tries again.
+        // An ESP that cannot be written now. That the node is idle is not written down for it: a start before
+        // anything else is written down tries again.
         (BackStep::Retire, Event::Failed { failure, .. }) => ctx
             .idle(super::checking::waits_for(ctx, &failure))
             .note("failed", Some(from.release.clone()), failure.to_string()),

@@ -278,6 +278,15 @@ mod tests {
     }
 
     #[test]
+    fn a_private_key_is_found_and_named() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("etc/some/host.key");
+        crate::files::write(&path, "-----BEGIN PRIVATE KEY-----\nabc\n").unwrap();
+        let found = keys(root.path()).unwrap();
+        assert_eq!(rules_of(&found), [("private-key", "etc/some/host.key")]);
+    }
+
+    #[test]
     fn setuid_world_writable_and_devices_are_found_and_listed_ones_are_not() {
         let entries = [
             entry("usr/bin/su", Kind::File, 0o4755),
