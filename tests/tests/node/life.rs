@@ -158,7 +158,7 @@ fn a_slot_that_rotted_is_found_and_repaired() {
 
 #[test]
 fn what_is_left_of_a_denied_release_is_to_be_written_over_and_not_applied_again() {
-    let mut node = gone_back();
+    let node = gone_back();
     let verified = node.run(&["verify"]);
     assert_eq!(verified.0.status.code(), Some(5), "{}", verified.said());
     let said = verified.said();
